@@ -151,11 +151,11 @@ class Clips:
             )
         return cls(**values, classes=tuple(classes))
 
-    def require(self, user: str, *names: str) -> None:
+    def require(self, caller: str, *names: str) -> None:
         """Refuse clips that lack what a mask or a decoder needs.
 
         Args:
-            user: what needs it, for the message.
+            caller: name of what needs them, for the message.
             names: keys of ``OPTIONAL``.
 
         Raises:
@@ -165,7 +165,7 @@ class Clips:
         if lacking:
             fix = " and ".join(f"{name}= of shape {OPTIONAL[name]}" for name in lacking)
             raise ConfigError(
-                f"{user} needs the {' and '.join(lacking)} of the images, which the clips lack; "
+                f"{caller} needs the {' and '.join(lacking)} of the images, which the clips lack; "
                 f"give Clips.from_images {fix}"
             )
 

@@ -1,4 +1,4 @@
-"""Options of another kind than the value in the config, such as a text for a number."""
+"""Refuse options of another kind than the value in the config, such as a string for a number."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import Any
 
 from drivemim.errors import ConfigError
 
-# Keys that take values of several kinds: by name or by settings, a switch or a path, ...
-_SEVERAL = frozenset({"boxes", "scenes", "loss_scale", "pretrained", "resume"})
+# Arguments that accept more than one kind, such as ``loss_scale`` ('dynamic' or a number).
+_ANY_KIND = frozenset({"boxes", "scenes", "loss_scale", "pretrained", "resume"})
+_PLURALS = {
+    "a number": "numbers",
+    "a string": "strings",
+    "a dict": "dicts",
+    "True or False": "True or False",
+}
 
 
 def check_kinds(config: Any, options: Mapping[str, Any]) -> None:
     """Refuse an option whose value is of another kind than the one that it replaces.
 
-    A number can be replaced by a list of numbers, and anything by None: many arguments take both.
+    Kinds are numbers, strings, dicts, and True or False (also written as 1 or 0). A number, string
+    or dict can be replaced by a list of its kind, a list by a single value of the kind in it, a
+    string by a dict, and anything by None: many arguments take both.
 
     Args:
         config: the config, before the options are applied.
@@ -24,13 +32,14 @@ def check_kinds(config: Any, options: Mapping[str, Any]) -> None:
         ConfigError: naming key, value and what the config has.
     """
     for key, value in options.items():
-        if key.rpartition(".")[2] in _SEVERAL:
+        if key.rpartition(".")[2] in _ANY_KIND:
             continue
+        # MMEngine's ``Config`` is not a ``Mapping``.
         before = _value({name: config[name] for name in config}, key.split("."))
-        wanted = _wanted(before, value)
-        if wanted is not None:
+        expected = _expected_kind(before, value)
+        if expected is not None:
             raise ConfigError(
-                f"--cfg-options {key}={value!r}: give {wanted}, as in the config: "
+                f"--cfg-options {key}={value!r}: give {expected}, as in the config: "
                 f"{_shortened(before)}"
             )
 
@@ -47,24 +56,46 @@ def _value(config: Any, parts: Sequence[str]) -> Any:
     return config
 
 
-def _wanted(before: Any, value: Any) -> str | None:
+def _expected_kind(before: Any, value: Any) -> str | None:
     """Return the kind that an option must have; None if it has it, or nothing is known."""
     if before is None or value is None:
         return None
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    is_plain = is_number or isinstance(value, (bool, str))
-    if isinstance(before, Mapping):
-        is_list = isinstance(value, (list, tuple))
-        of_dicts = is_list and value and all(isinstance(each, Mapping) for each in value)
-        return "a dict" if is_plain or (is_list and not of_dicts) else None
+    kinds, known = _kinds(value), _kinds(before)
+    is_list = isinstance(value, (list, tuple))
+    if isinstance(before, (list, tuple)):
+        # A switch can also be written as 0 or 1.
+        if not known or kinds <= known or (known == {"True or False"} and _are_switches(value)):
+            return None
+        return f"a list of {_PLURALS[known.pop()]}" if len(known) == 1 else "a list"
     if isinstance(before, bool):
-        return "True or False" if isinstance(value, (str, Mapping)) else None
+        return None if not is_list and _are_switches(value) else "True or False"
+    if isinstance(before, Mapping):
+        return None if kinds <= {"a dict"} and value not in ([], ()) else "a dict"
     if isinstance(before, (int, float)):
-        is_other = isinstance(value, (bool, str, Mapping)) or value in ([], ())
-        return "a number" if is_other else None
+        return None if kinds == {"a number"} else "a number"
     if isinstance(before, str):
-        return "a text, in quotes if it looks like a number" if is_number else None
+        # Many arguments take a name or a dict.
+        is_string = kinds <= {"a string", "a dict"}
+        return None if is_string else "a string, in quotes if it looks like a number"
     return None
+
+
+def _kinds(value: Any) -> set[str]:
+    """Return the kinds of a value, or of the values in nested lists; None has no kind."""
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(_kinds, value))
+    if isinstance(value, bool):
+        return {"True or False"}
+    for kind, types in (("a number", (int, float)), ("a string", str), ("a dict", Mapping)):
+        if isinstance(value, types):
+            return {kind}
+    return set()
+
+
+def _are_switches(value: Any) -> bool:
+    """Return whether a value, or every value in a list, is True, False, 1 or 0."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return all(isinstance(each, (int, float)) and each in (0, 1) for each in values)
 
 
 def _shortened(value: Any) -> str:

@@ -22,7 +22,7 @@ class CoarsePatchMask(MaskStrategy):
 
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
-        size: side of a square in patches, at least 1 (which equals ``RandomMask``).
+        size: side of a square in patches, at least 1; 1 is ``RandomMask``.
         alike_in_time: hide the same patches of a camera at every time step, instead of drawing
             anew for each frame.
 
@@ -49,8 +49,8 @@ class CoarsePatchMask(MaskStrategy):
         down, across = -(-h // self.size), -(-w // self.size)
         draw = context.per_camera if self.alike_in_time else context.per_frame
         # Squares get whole numbers, which leaves room for the order of the patches within one.
-        places_BTNU = draw(down * across).argsort(dim=-1).argsort(dim=-1)
-        units_hw = rows_h[:, None] // self.size * across + columns_w // self.size
+        ranks_BTNU = draw(down * across).argsort(dim=-1).argsort(dim=-1)
+        square_of_patch_hw = rows_h[:, None] // self.size * across + columns_w // self.size
         within_hw = rows_h[:, None] % self.size * self.size + columns_w % self.size
-        scores_BTNhw = places_BTNU[..., units_hw] - within_hw / self.size**2
+        scores_BTNhw = ranks_BTNU[..., square_of_patch_hw] - within_hw / self.size**2
         return MaskScores(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))

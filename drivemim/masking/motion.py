@@ -1,6 +1,9 @@
 """Motion masks: hide moving objects first.
 
-Letters: H W points at which frames are compared, several per patch.
+The reference is the frame that a frame is compared with: its camera's previous valid one.
+
+Letters: H W points at which frames are compared, several per patch; R numbers of an image row;
+V values of a frame.
 """
 
 from typing import Any, ClassVar
@@ -31,8 +34,9 @@ _FINE = 4
 _WALL_MULTIPLES = (0.5, 2.0, 100.0)
 """Walls to try, in multiples of ``wall_distance``; the last is practically infinite."""
 _NOISE = 0.02
-"""Changes below this fraction of the grey range are noise."""
-_AWAY = 1e4
+"""Changes of brightness below this are noise; 1 is from black to white."""
+_OUTSIDE = 1e4
+"""Coordinate for ``grid_sample`` of points behind the reference camera: far outside the image."""
 
 
 @MASKS.register_module()
@@ -41,15 +45,16 @@ class MotionMask(MaskStrategy):
 
     MGMAE (Huang et al., 2023) uses motion to find the informative patches. This class needs no
     optical flow: calibration and ego motion predict how the static world moves, and
-    ``ego_compensated_change`` measures what moves on its own. A fraction of the budget is drawn
-    from the changed patches, with chances proportional to the change; another strategy scores all
-    others.
+    ``ego_compensated_change`` measures what moves on its own. Patches with lidar points take their
+    depth from them; elsewhere, static surfaces are assumed to lie on flat ground or on an upright
+    wall around the cameras. A fraction of the budget is drawn from the changed patches, with
+    chances proportional to the change; another strategy scores all others.
 
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         budget_fraction: fraction of a frame's hidden patches that is changed ones, in [0, 1]. If a
             frame has fewer of them, or the clip has one time step, other patches fill the budget.
-        wall_distance: distance from the cameras to the wall at the end of the ground, metres, in
+        wall_distance: distance from the cameras to that wall, at which the ground ends, metres, in
             (0, infinity). Walls at half, twice and 100 times this distance are tried.
         base: strategy that scores all other patches, or its config; ``RandomMask`` by
             default.
@@ -85,7 +90,7 @@ class MotionMask(MaskStrategy):
         draws_BTNhw = context.per_frame(*context.grid)
         base_scores = self.base.score(context)
         change_BTNhw = ego_compensated_change(
-            context.clips, context.grid, self.wall_distance, user="MotionMask"
+            context.clips, context.grid, self.wall_distance, caller="MotionMask"
         )
         log_weights_BTNhw = change_BTNhw.log() + gumbel(draws_BTNhw)
         quota = fraction_of_budget(self.budget_fraction, context, base_scores)
@@ -99,24 +104,26 @@ def ego_compensated_change(
     grid: tuple[int, int],
     wall_distance: float = 10.0,
     *,
-    user: str = "ego_compensated_change",
+    caller: str = "ego_compensated_change",
 ) -> Tensor:
     """Measure how much every patch changed beyond what the camera's own motion explains.
 
-    Every frame is compared with the same camera's last valid frame (the first one with the next),
-    as seen from the camera's current pose. A point counts as unchanged if the other frame has its
-    brightness within a quarter of a patch, on the ground or on a wall at any of several distances,
-    because the distance of a static object must not matter. Points outside the other frame count as
-    unchanged too. Both the old and the new position of a moving object count as changed.
+    Every frame is compared with the reference, the same camera's previous valid frame (for the
+    first one, the next), as seen from the camera's current pose. The depth of a patch is not known,
+    unless lidar points lie in it, so static surfaces are assumed to lie on flat ground or on an
+    upright wall around the cameras, at any of several distances. A point counts as unchanged if the
+    reference has its brightness at most one compared point away from where one of these puts it.
+    Points outside the reference count as unchanged too. Both the old and the new position of a
+    moving object count as changed.
 
     Args:
-        clips: clips with images.
+        clips: clips with images, and lidar points if measured depth is to be used.
         grid: patches down and across (h, w).
         wall_distance: distance from the cameras to the wall, metres; see ``MotionMask``.
-        user: what needs the measure, for the error.
+        caller: name of the caller, for the error.
 
     Returns:
-        change_BTNhw: float32 in [0, 1], fraction of the grey range. The median of each frame is
+        change_BTNhw: float32 in [0, 1]; 1 is from black to white. The median of each frame is
         subtracted, so the change is 0 for at least half of the patches. It is 0 for cameras with
         one valid frame.
 
@@ -126,18 +133,21 @@ def ego_compensated_change(
     B, T, N = clips.shape
     if T == 1 or B == 0:
         return torch.zeros(B, T, N, *grid, device=clips.valid_BTN.device)
-    clips.require(user, "intrinsics", "poses")
+    clips.require(caller, "intrinsics", "poses")
     with torch.autocast(clips.valid_BTN.device.type, enabled=False):
-        other_BTN, compared_BTN = _other_step(clips.valid_BTN)
-        grey_FHW = _small_grey(clips, grid)
-        # Points outside the other frame are sampled as 0 and must not count as a change. So the
+        reference_BTN, compared_BTN = _reference_step(clips.valid_BTN)
+        grey_FHW = _grey_points(clips, grid)
+        # Points outside the reference are sampled as 0 and must not count as a change. So the
         # distances of its darkest value from black and of its brightest from white are sampled.
-        above_FHW, below_FHW = -_around(-grey_FHW), 1 - _around(grey_FHW)
-        bounds_F2HW = _of_other(torch.stack([above_FHW, below_FHW], dim=1), other_BTN)
+        darkest_FHW = -_local_maximum(-grey_FHW)
+        white_minus_brightest_FHW = 1 - _local_maximum(grey_FHW)
+        bounds_F2HW = torch.stack([darkest_FHW, white_minus_brightest_FHW], dim=1)
+        bounds_F2HW = _gather_reference(bounds_F2HW, reference_BTN)
         change_FHW = torch.full_like(grey_FHW, torch.inf)
         for multiple in _WALL_MULTIPLES:
-            places_FHW2 = _places_in_other(clips, grid, wall_distance * multiple, other_BTN)
-            seen_F2HW = grid_sample(bounds_F2HW, places_FHW2, align_corners=False)
+            distance = wall_distance * multiple
+            positions_FHW2 = _reference_positions(clips, grid, distance, reference_BTN)
+            seen_F2HW = grid_sample(bounds_F2HW, positions_FHW2, align_corners=False)
             darker_FHW = seen_F2HW[:, 0] - grey_FHW
             brighter_FHW = seen_F2HW[:, 1].sub_(1).add_(grey_FHW)
             change_FHW = torch.minimum(change_FHW, torch.maximum(darker_FHW, brighter_FHW))
@@ -147,8 +157,8 @@ def ego_compensated_change(
     return change_BTNhw * compared_BTN[..., None, None]
 
 
-def _other_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the time step that each frame is compared with, and whether both are valid."""
+def _reference_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the time step of each frame's reference, and whether both frames are valid."""
     T = valid_BTN.shape[1]
     steps_T1 = torch.arange(T, device=valid_BTN.device)[:, None]
     none_B1N = torch.full_like(valid_BTN[:, :1], -1, dtype=torch.int64)
@@ -156,38 +166,41 @@ def _other_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
     before_BTN = torch.cat([none_B1N, last_BTN[:, :-1]], dim=1)
     coming_BTN = torch.where(valid_BTN, steps_T1, T).flip(1).cummin(dim=1).values.flip(1)
     after_BTN = torch.cat([coming_BTN[:, 1:], none_B1N + T + 1], dim=1)
-    other_BTN = torch.where(before_BTN >= 0, before_BTN, after_BTN)
-    return other_BTN.clamp(max=T - 1), valid_BTN & (other_BTN < T)
+    reference_BTN = torch.where(before_BTN >= 0, before_BTN, after_BTN)
+    return reference_BTN.clamp(max=T - 1), valid_BTN & (reference_BTN < T)
 
 
-def _small_grey(clips: Clips, grid: tuple[int, int]) -> Tensor:
+def _grey_points(clips: Clips, grid: tuple[int, int]) -> Tensor:
     """Compute the brightness at the points that are compared: float32 in [0, 1] (F, H, W)."""
     (h, w), (height, _) = grid, clips.image_size
     # Two rows per point are enough; reading all rows would be most of the cost.
     skip = max(1, height // (2 * _FINE * h))
-    rows_FHX = clips.images_BTNHWC.flatten(0, 2)[:, ::skip].flatten(2)
-    return adaptive_avg_pool2d(rows_FHX.float(), (_FINE * h, _FINE * w)) / 255
+    rows_FHR = clips.images_BTNHWC.flatten(0, 2)[:, ::skip].flatten(2)
+    return adaptive_avg_pool2d(rows_FHR.float(), (_FINE * h, _FINE * w)) / 255
 
 
-def _around(values_FHW: Tensor) -> Tensor:
-    """Return the maximum of each point and its eight neighbours."""
+def _local_maximum(values_FHW: Tensor) -> Tensor:
+    """Return the maximum of each point and its eight neighbours.
+
+    ``max_pool2d`` returns the same, but is many times slower on a CPU.
+    """
     padded_FHW = pad(values_FHW, (1, 1, 1, 1), mode="replicate")
     across_FHW = padded_FHW[..., 1:-1].maximum(padded_FHW[..., :-2]).maximum(padded_FHW[..., 2:])
     return across_FHW[:, 1:-1].maximum(across_FHW[:, :-2]).maximum(across_FHW[:, 2:])
 
 
-def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
-    """Gather the values of the frames that each frame is compared with."""
-    B, T, N = other_BTN.shape
-    values_BTNX = values_F.reshape(B, T, N, -1)
-    place_BTNX = other_BTN[..., None].expand_as(values_BTNX)
-    return values_BTNX.gather(1, place_BTNX).reshape(values_F.shape)
+def _gather_reference(values_F: Tensor, reference_BTN: Tensor) -> Tensor:
+    """Gather the values of each frame's reference."""
+    B, T, N = reference_BTN.shape
+    values_BTNV = values_F.reshape(B, T, N, -1)
+    step_BTNV = reference_BTN[..., None].expand_as(values_BTNV)
+    return values_BTNV.gather(1, step_BTNV).reshape(values_F.shape)
 
 
-def _places_in_other(
-    clips: Clips, grid: tuple[int, int], wall_distance: float, other_BTN: Tensor
+def _reference_positions(
+    clips: Clips, grid: tuple[int, int], wall_distance: float, reference_BTN: Tensor
 ) -> Tensor:
-    """Locate each point in the other frame: (F, H, W, 2), coordinates of ``grid_sample``."""
+    """Locate each point in its reference: (F, H, W, 2), coordinates of ``grid_sample``."""
     (h, w), (height, width) = grid, clips.image_size
     points_BTNhw3 = backproject_patches(
         clips.intrinsics_BTN33,
@@ -198,22 +211,23 @@ def _places_in_other(
         clips.image_size,
         wall_distance,
     )
-    intrinsics_F33 = _of_other(clips.intrinsics_BTN33.flatten(0, 2), other_BTN)
-    poses_F44 = _of_other(clips.camera_to_clip_BTN44.flatten(0, 2), other_BTN)
+    intrinsics_F33 = _gather_reference(clips.intrinsics_BTN33.flatten(0, 2), reference_BTN)
+    poses_F44 = _gather_reference(clips.camera_to_clip_BTN44.flatten(0, 2), reference_BTN)
     pixels_FL2, depth_FL = project_points(
         points_BTNhw3.flatten(0, 2).flatten(1, 2), intrinsics_F33, poses_F44
     )
     pixels_Fhw2, depth_Fhw = pixels_FL2.reshape(-1, h, w, 2), depth_FL.reshape(-1, h, w)
     size_2 = pixels_Fhw2.new_tensor([width, height])
     # The points of a patch move almost alike, so their motion is interpolated.
-    moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _own_places(h, w, pixels_Fhw2)
-    moved_Fhw2 = torch.where(depth_Fhw[..., None] > 0.1, moved_Fhw2, _AWAY).clamp(-_AWAY, _AWAY)
+    moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _patch_centers(h, w, pixels_Fhw2)
+    moved_Fhw2 = torch.where(depth_Fhw[..., None] > 0.1, moved_Fhw2, _OUTSIDE)
+    moved_Fhw2 = moved_Fhw2.clamp(-_OUTSIDE, _OUTSIDE)
     H, W = _FINE * h, _FINE * w
     moved_F2HW = interpolate(moved_Fhw2.movedim(-1, 1).contiguous(), (H, W), mode="bilinear")
-    return moved_F2HW.movedim(1, -1) + _own_places(H, W, pixels_Fhw2)
+    return moved_F2HW.movedim(1, -1) + _patch_centers(H, W, pixels_Fhw2)
 
 
-def _own_places(h: int, w: int, like: Tensor) -> Tensor:
+def _patch_centers(h: int, w: int, like: Tensor) -> Tensor:
     """Return patch centres in ``grid_sample``'s coordinates: (h, w, 2), x and y in [-1, 1]."""
     x_w = (torch.arange(w, device=like.device, dtype=like.dtype) * 2 + 1) / w - 1
     y_h = (torch.arange(h, device=like.device, dtype=like.dtype) * 2 + 1) / h - 1

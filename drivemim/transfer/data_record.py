@@ -13,7 +13,7 @@ from drivemim.array_types import Bools, Ints
 from drivemim.config.loading import defaults_of, dicts_in
 from drivemim.data import ClipDataset
 from drivemim.data.class_lists import category_classes, class_names
-from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.clips.clip_rule import ClipRule
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.source_files import Fingerprint
@@ -130,7 +130,7 @@ def _first_frames(index: FrameIndex, cameras: Ints, entry: Mapping[str, Any]) ->
     if entry["spacing"] is not None and not entry["one_camera"]:
         keyframes = np.asarray(index.samples.keyframes)[:, cameras] >= 0
         partial = np.flatnonzero(keyframes.any(axis=1) & ~keyframes.all(axis=1))
-        rows = ClipWindows(index, cameras, 1, entry["spacing"]).rows(partial)
+        rows = ClipRule(index, cameras, 1, entry["spacing"]).rows(partial)
         first[rows[rows >= 0]] = True
     return first
 

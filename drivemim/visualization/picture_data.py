@@ -50,5 +50,5 @@ def camera_names(dataset: Any, clips: Clips) -> list[str] | None:
         return None
     if dataset.single_camera:
         return None
-    names = [dataset.index.cameras[int(camera)] for camera in dataset.windows.cameras]
+    names = [dataset.index.cameras[int(camera)] for camera in dataset.rule.cameras]
     return names if len(names) == clips.shape[2] else None

@@ -2,7 +2,7 @@ import numpy as np
 
 from benchmarks.index_benchmark import _report, look_up, measure_look_up, measure_open
 from benchmarks.trainval_tables import write_tables
-from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.clips.clip_rule import ClipRule
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
 
@@ -17,7 +17,7 @@ def test_generated_tables_are_whole(tmp_path):
     assert counts == {"scenes": 2, "samples": 80, "frames": 80 * 6 * 13, "boxes": 80 * 34}
     assert (len(index.scenes), len(index.samples)) == (2, 80)
     assert (len(index.frames), len(index.boxes)) == (6240, 2720)
-    windows = ClipWindows(index, index.camera_numbers(None), 3)
+    windows = ClipRule(index, index.camera_numbers(None), 3)
     rows, intrinsics, *_, owners = look_up(windows, 10)
     assert (rows >= 0).all()
     assert intrinsics.shape == (18, 3, 3)

@@ -129,7 +129,7 @@ def test_no_clip_at_all(small_index):
 def test_a_lost_camera_is_named(small_index):
     # Of 12 frames, 6 are of a camera that the scene lacks, and 1 is after its end.
     data = _dataset(small_index, scenes="mini_val", num_frames=2)
-    match = r"41\.7% of their 12 .*Less than a half; cameras: .* \(valid: CAM_BACK 0\.0%\); set cam"
+    match = r"41\.7% of their 12 .*Less than 50%; cameras: .* \(valid: CAM_BACK 0\.0%\); set cam"
     with pytest.raises(ValueError, match=match):
         check_valid_fraction(data.clips, measure_coverage(data.clips))
 
@@ -164,7 +164,7 @@ def test_less_than_half_is_refused_with_its_cause(small_index, reason, cause):
 
 
 class _Rig:
-    """The parts of an index that ``ClipWindows`` reads, for one camera with nuScenes' timing."""
+    """The parts of an index that ``ClipRule`` reads, for one camera with nuScenes' timing."""
 
     def __init__(self, sweeps):
         rng = np.random.default_rng(4)

@@ -175,6 +175,16 @@ def test_wrong_results(index, write, content, message):
         ({"categories": CATEGORIES[2:]}, result(500, 17), r"none of its categories \(cat\)"),
         ({"images": [{"id": 500, "file_name": "b/a.jpg"}]}, result(500), "no image of .*'b/a.jpg'"),
         ({"images": 3}, result(500), "images.json is not a COCO file with images and categories"),
+        (
+            {"images": [{"id": 3, "file_name": name} for name in ("a.jpg", "b.jpg")]},
+            result(3),
+            "images.json has image id 3 more than once",
+        ),
+        (
+            {"categories": [*CATEGORIES, {"id": 3, "name": "person"}]},
+            result(500, 3),
+            "images.json has category id 3 more than once",
+        ),
     ],
 )
 def test_results_that_do_not_fit_their_images(index, write, change, entry, message):

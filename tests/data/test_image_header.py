@@ -10,7 +10,12 @@ import pytest
 from PIL import Image
 
 from drivemim.data.index.builders.folder_frames import image_size
-from drivemim.data.index.image_header import ImageHeader, check_depth, check_upright, read_header
+from drivemim.data.index.image_header import (
+    ImageHeader,
+    check_bit_depth,
+    check_upright,
+    read_header,
+)
 from drivemim.data.index.images import read_image
 from drivemim.errors import DataError
 
@@ -244,4 +249,4 @@ def test_sixteen_bits_are_refused_when_they_are_indexed_and_read(tmp_path, suffi
 def test_formats_whose_orientation_is_not_read_are_refused(start, name):
     header = read_header(io.BytesIO(start + bytes(40)))
     with pytest.raises(DataError, match=f"image a.jpg of frame f is {name}, of which orientation"):
-        check_depth(Path("a.jpg"), header, "f")
+        check_bit_depth(Path("a.jpg"), header, "f")

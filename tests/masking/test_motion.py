@@ -213,7 +213,7 @@ def test_who_needs_what_the_clips_lack_is_named():
     clips = Clips.from_images(np.zeros((1, 2, 1, 80, 160, 3), np.uint8), poses=np.eye(4))
     for user, call in {
         "MotionMask": lambda: MotionMask()(clips),
-        "MotionBoxes": lambda: ego_compensated_change(clips, GRID, user="MotionBoxes"),
+        "MotionBoxes": lambda: ego_compensated_change(clips, GRID, caller="MotionBoxes"),
         "ego_compensated_change": lambda: ego_compensated_change(clips, GRID),
     }.items():
         match = rf"^{user} needs the intrinsics of the images, which the clips lack; give Clips\."

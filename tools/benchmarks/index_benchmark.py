@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.trainval_tables import write_tables
 from drivemim.arguments import ArgumentParser
-from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.clips.clip_rule import ClipRule
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
 
@@ -106,7 +106,7 @@ def measure_open(path: Path) -> dict[str, float]:
     return {"seconds": seconds, "growth": growth}
 
 
-def look_up(windows: ClipWindows, sample: int) -> tuple[np.ndarray[Any, Any], ...]:
+def look_up(windows: ClipRule, sample: int) -> tuple[np.ndarray[Any, Any], ...]:
     """Read a clip's data except its pixels: frames, poses, intrinsics and its samples' boxes."""
     index = windows.index
     rows_TN = windows.rows(np.array([sample]))[0]
@@ -138,7 +138,7 @@ def measure_look_up(path: Path, lookups: int) -> dict[str, float]:
     cameras = index.camera_numbers(None)
     result: dict[str, float] = {}
     for name, spacing in (("keyframes", None), ("sweeps", SPACING)):
-        windows = ClipWindows(index, cameras, STEPS, spacing)
+        windows = ClipRule(index, cameras, STEPS, spacing)
         samples = np.random.default_rng(0).integers(len(index.samples), size=lookups)
         started = time.perf_counter()
         for sample in samples:

@@ -1,4 +1,4 @@
-"""Reading of a detector's COCO results into columns sorted by frame of an index.
+"""Read a detector's COCO results as columns, sorted by the frames of an index.
 
 Letters: D detections.
 """
@@ -20,7 +20,7 @@ from drivemim.clips import CLASSES
 from drivemim.data.boxes.box_sources import ClassMap
 from drivemim.data.class_lists import category_labels
 from drivemim.data.classes import check_class_map
-from drivemim.data.index.builders.coco_fields import decode_entries
+from drivemim.data.index.builders.coco_fields import check_once, decode_entries
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.json_text import JsonText
 from drivemim.errors import ConfigError, DataError
@@ -48,7 +48,9 @@ class _Category(msgspec.Struct, gc=False):
     name: str
 
 
-class _Images(msgspec.Struct):
+class _ImageFile(msgspec.Struct):
+    """The parts of the COCO file with images that are read."""
+
     images: list[_Image]
     categories: list[_Category]
 
@@ -107,22 +109,13 @@ def read_results(
             )
         row_D, label_D = _own_ids(image_D, category_D, index, path, classes)
     else:
-        listed: _Images = _decode(images, _Images, "COCO file with images and categories")
-        place_D = _places(image_D, [image.id for image in listed.images])
-        _refuse(place_D < 0, lambda entry: f"has image_id {image_D[entry]}, not in {images}", path)
-        row_D = _frame_rows(listed.images, index, images)[place_D]
-        kind_D = _places(category_D, [category.id for category in listed.categories])
-        _refuse(
-            kind_D < 0, lambda entry: f"has category_id {category_D[entry]}, not in {images}", path
-        )
-        names = [category.name for category in listed.categories]
-        label_D = _labels(names, class_map, images, classes)[kind_D]
+        row_D, label_D = _ids_of_file(image_D, category_D, index, path, images, class_map, classes)
     accepted = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
     accepted = accepted[np.argsort(row_D[accepted], kind="stable")]
     corners_D4 = boxes_D4[accepted].astype(np.float32)
     corners_D4[:, 2:] += corners_D4[:, :2]
-    kind = np.int8 if len(classes) <= 127 else np.int16
-    return DetectionTable(row_D[accepted], corners_D4, label_D[accepted].astype(kind))
+    dtype = np.int8 if len(classes) <= 127 else np.int16
+    return DetectionTable(row_D[accepted], corners_D4, label_D[accepted].astype(dtype))
 
 
 def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
@@ -145,12 +138,12 @@ def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
     return image_D, category_D, score_D, boxes_D4
 
 
-def _decode(path: Path, kind: Any, what: str) -> Any:
+def _decode(path: Path, schema: Any, what: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
     begin = f"{path} is not a {what}: "
     text = JsonText(path, path.read_bytes(), begin=begin, fix="write it again")
-    return decode_entries(text, kind, begin)
+    return decode_entries(text, schema, begin)
 
 
 def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -> None:
@@ -181,24 +174,53 @@ def _own_ids(
     return image_D, category_D
 
 
-def _places(values_D: Ints, known: list[int]) -> Ints:
+def _ids_of_file(
+    image_D: Ints,
+    category_D: Ints,
+    index: FrameIndex,
+    path: Path,
+    images: Path,
+    class_map: ClassMap | None,
+    classes: Sequence[str],
+) -> tuple[Ints, Ints]:
+    """Translate ids of the COCO file ``images`` to rows of the index and labels, -1 for none."""
+    listed: _ImageFile = _decode(images, _ImageFile, "COCO file with images and categories")
+    image_ids = [image.id for image in listed.images]
+    category_ids = [category.id for category in listed.categories]
+    fix = "number images and categories anew where files were merged, and write the results again"
+    check_once(images, "image id", image_ids, fix)
+    check_once(images, "category id", category_ids, fix)
+    image_row_D = _positions(image_D, image_ids)
+    _refuse(image_row_D < 0, lambda entry: f"has image_id {image_D[entry]}, not in {images}", path)
+    category_row_D = _positions(category_D, category_ids)
+    _refuse(
+        category_row_D < 0,
+        lambda entry: f"has category_id {category_D[entry]}, not in {images}",
+        path,
+    )
+    names = [category.name for category in listed.categories]
+    labels = _labels(names, class_map, images, classes)
+    return _frame_rows(listed.images, index, images)[image_row_D], labels[category_row_D]
+
+
+def _positions(values_D: Ints, known: list[int]) -> Ints:
     """Return the position of each value in ``known``, -1 for unknown values."""
     ids = np.array(known, np.int64)
     if len(ids) == 0:
         return np.full(len(values_D), -1, np.int64)
-    order = np.argsort(ids, kind="stable")
-    place = np.minimum(np.searchsorted(ids[order], values_D), len(ids) - 1)
-    return np.where(ids[order][place] == values_D, order[place], -1)
+    order = np.argsort(ids)
+    position_D = np.minimum(np.searchsorted(ids[order], values_D), len(ids) - 1)
+    return np.where(ids[order][position_D] == values_D, order[position_D], -1)
 
 
 def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
-    """Return the index row of each image of a COCO file, -1 for images that it lacks."""
+    """Return the row of each image of a COCO file, -1 if the index does not have it."""
     names = [posix_name(image.file_name) for image in listed]
     rows = _find_files(names, index, path)
     indexed = np.flatnonzero(rows >= 0)
-    first, count = np.unique(rows[indexed], return_counts=True)
+    row, count = np.unique(rows[indexed], return_counts=True)
     if (count > 1).any():
-        twice = np.flatnonzero(rows == first[count.argmax()])[:2]
+        twice = np.flatnonzero(rows == row[count.argmax()])[:2]
         raise DataError(
             f"{path}: {names[twice[0]]!r} and {names[twice[1]]!r} are the same image; list it once"
         )
@@ -211,21 +233,21 @@ def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
     width = np.array([image.width for image in listed], np.int64)[indexed]
     height = np.array([image.height for image in listed], np.int64)[indexed]
     frames = index.frames
-    other = (width != frames.width[rows[indexed]]) | (height != frames.height[rows[indexed]])
-    other &= (width > 0) & (height > 0)
-    if other.any():
-        first = int(other.argmax())
-        row = rows[indexed[first]]
+    resized = (width != frames.width[rows[indexed]]) | (height != frames.height[rows[indexed]])
+    resized &= (width > 0) & (height > 0)
+    if resized.any():
+        position = int(resized.argmax())
+        frame = rows[indexed[position]]
         raise DataError(
-            f"{path}: {names[indexed[first]]} is {width[first]}x{height[first]}, but "
-            f"{index.path} has {frames.width[row]}x{frames.height[row]}; give boxes in the pixels "
-            "of the stored images"
+            f"{path}: {names[indexed[position]]} is {width[position]}x{height[position]}, but "
+            f"{index.path} has {frames.width[frame]}x{frames.height[frame]}; give boxes in the "
+            "pixels of the stored images"
         )
     return rows
 
 
 def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
-    """Return the index row of each file that ``path`` names, -1 for files that it lacks.
+    """Return the row of each file that ``path`` names, -1 if the index does not have it.
 
     Names are relative to the folder of ``path`` if the index has any of them there, else to the
     index's data root. Links are resolved.
@@ -251,11 +273,12 @@ def _labels(
 ) -> Ints:
     """Return the label of each category, -1 if it has no class or is not in the map."""
     check_class_map(class_map, names, classes, where=f"class_map of {path}")
-    unused = np.zeros(len(names), np.bool_)
-    result = category_labels(names, classes, class_map, used=unused)
-    if not (result >= 0).any():
+    # Results may use any category, so none must have a class because of boxes that it has.
+    has_boxes = np.zeros(len(names), np.bool_)
+    labels = category_labels(names, classes, class_map, used=has_boxes)
+    if not (labels >= 0).any():
         raise DataError(
             f"{path}: none of its categories ({', '.join(names)}) is mapped to one of "
             f"{tuple(classes)}; pass class_map"
         )
-    return result
+    return labels

@@ -92,7 +92,7 @@ class MotionBoxes(BoxSource):
             raise ConfigError("MotionBoxes compares the frames of a clip; set num_frames=2 or more")
         height, width = clips.image_size
         squares = (max(1, height // _SQUARE), max(1, width // _SQUARE))
-        change_TNhw = ego_compensated_change(clips, squares, user="MotionBoxes")[0].numpy()
+        change_TNhw = ego_compensated_change(clips, squares, caller="MotionBoxes")[0].numpy()
         valid_TN = clips.valid_BTN[0].numpy()
         boxes_per_frame = [
             moving_boxes(change_hw, self.min_change)

@@ -1,6 +1,6 @@
 """Statistics of the frames that clips can fill, with the reasons for missing frames.
 
-Letters: A clips, C cameras of the windows.
+Letters: A clips, C cameras of the rule that makes the clips.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
-from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
+from drivemim.data.clips.clip_rule import MICROSECONDS, ClipRule
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.image_shapes import describe_stretched
 from drivemim.errors import ConfigError
 
-SMALLEST_FRACTION = 0.5
-"""Smallest fraction of valid frames; a run with less is refused."""
+MIN_VALID_FRACTION = 0.5
+"""Least fraction of the clips' frames that must be valid; a run with less is refused."""
 _CHUNK = 4096
 """Number of clips processed at a time; limits the memory for a whole data set."""
 
@@ -29,18 +29,19 @@ class ClipSet:
     """The clips of a data set.
 
     Attributes:
-        windows: the rule that makes them.
-        clip_starts: (A, 2) the sample at each clip's start, and its single camera.
+        rule: the rule that selects their frames.
+        clip_starts: (A, 2) row in ``index.samples`` where each clip begins, and position of its
+            camera in ``rule.cameras``, which is 0 and unused without ``single_camera``.
         single_camera: whether each clip has a single camera.
     """
 
-    windows: ClipWindows
+    rule: ClipRule
     clip_starts: Ints
     single_camera: bool
 
     def chunks(self) -> Iterator[tuple[Ints, Ints]]:
-        """Yield clips in chunks: their samples (A,) and cameras (A, N), as columns."""
-        cameras = np.arange(len(self.windows.cameras))
+        """Yield chunks of clips: samples (A,), cameras (A, N) as positions in ``rule.cameras``."""
+        cameras = np.arange(len(self.rule.cameras))
         for at in range(0, len(self.clip_starts), _CHUNK):
             sample, camera = self.clip_starts[at : at + _CHUNK].T
             yield (
@@ -63,7 +64,7 @@ class ClipCoverage:
         ended_T: frames missing because the scene has ended.
         skipped_T: frames missing because the camera has earlier and later frames, but none near
             the step.
-        valid_C: valid frames of each camera of the windows.
+        valid_C: valid frames of each camera of the rule.
         requested_C: frames of each camera that the clips contain, valid or not.
     """
 
@@ -89,16 +90,17 @@ class ClipCoverage:
 
 def measure_coverage(clips: ClipSet) -> ClipCoverage:
     """Count the frames of all clips."""
-    T, C = clips.windows.num_frames, len(clips.windows.cameras)
+    T, C = clips.rule.num_frames, len(clips.rule.cameras)
     by_step = np.zeros((4, T), np.int64)
     valid_C, requested_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
     for sample, camera_AN in clips.chunks():
-        there_ATN, filmed_AN, inside_ATN = _look(clips.windows, sample, camera_AN)
-        absent = ~there_ATN & ~filmed_AN[:, None]
-        ended = ~there_ATN & ~absent & ~inside_ATN
-        skipped = ~there_ATN & ~absent & ~ended
-        by_step += [each.sum(axis=(0, 2)) for each in (there_ATN, absent, ended, skipped)]
-        np.add.at(valid_C, camera_AN, there_ATN.sum(axis=1))
+        valid_ATN, has_camera_AN, before_end_ATN = _frame_states(clips.rule, sample, camera_AN)
+        absent = ~valid_ATN & ~has_camera_AN[:, None]
+        ended = ~valid_ATN & ~absent & ~before_end_ATN
+        skipped = ~valid_ATN & ~absent & ~ended
+        states = (valid_ATN, absent, ended, skipped)
+        by_step += [state_ATN.sum(axis=(0, 2)) for state_ATN in states]
+        np.add.at(valid_C, camera_AN, valid_ATN.sum(axis=1))
         np.add.at(requested_C, camera_AN, T)
     valid_T, absent_T, ended_T, skipped_T = by_step
     return ClipCoverage(
@@ -119,25 +121,25 @@ def check_steps(clips: ClipSet) -> None:
     Raises:
         ConfigError: naming the step and the settings to change.
     """
-    seen_T = np.zeros(clips.windows.num_frames, bool)
+    seen_T = np.zeros(clips.rule.num_frames, bool)
     for sample, camera_AN in clips.chunks():
-        seen_T |= _look(clips.windows, sample, camera_AN)[0].any(axis=(0, 2))
+        seen_T |= _frame_states(clips.rule, sample, camera_AN)[0].any(axis=(0, 2))
         if seen_T.all():
             return
     step = int(np.flatnonzero(~seen_T)[0])
-    windows = clips.windows
+    rule = clips.rule
     if measure_coverage(clips).skipped_T[step]:
         fix = _gap_hint(clips)
-    elif windows.frame_interval is None:
+    elif rule.frame_interval is None:
         fix = f"no scene has more samples than {step}: set num_frames={step} or fewer"
     else:
         fix = (
             f"every scene has ended by then: set num_frames={step} or fewer, or a frame_interval "
-            f"below {windows.frame_interval:g}"
+            f"below {rule.frame_interval:g}"
         )
     raise ConfigError(
-        f"{windows.index.path}: no clip of {_settings(windows)} has a frame at step {step}"
-        f"{_seconds(windows, step)}; {fix}"
+        f"{rule.index.path}: no clip of {_settings(rule)} has a frame at step {step}"
+        f"{_seconds(rule, step)}; {fix}"
     )
 
 
@@ -154,7 +156,7 @@ def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
         if count.any()
     )
     return (
-        f"{clips.windows.index.path}: {coverage.clips:,} clips of {_settings(clips.windows)}, "
+        f"{clips.rule.index.path}: {coverage.clips:,} clips of {_settings(clips.rule)}, "
         f"{coverage.cameras} {'camera' if coverage.cameras == 1 else 'cameras'}; "
         f"{coverage.fraction:.1%} of their {coverage.frames:,} frames are valid"
         + (f" (missing: {missing})" if missing else "")
@@ -167,9 +169,9 @@ def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
     Raises:
         ConfigError: naming the fraction and the most frequent cause.
     """
-    if coverage.fraction >= SMALLEST_FRACTION:
+    if coverage.fraction >= MIN_VALID_FRACTION:
         return
-    windows = clips.windows
+    rule = clips.rule
     causes = {
         "cameras": int(coverage.absent_T.sum()),
         "num_frames": int(coverage.ended_T.sum()),
@@ -179,10 +181,10 @@ def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
     if cause == "cameras":
         fraction_C = coverage.valid_C / np.maximum(coverage.requested_C, 1)
         rare = [
-            number for number in np.argsort(fraction_C) if fraction_C[number] < SMALLEST_FRACTION
+            number for number in np.argsort(fraction_C) if fraction_C[number] < MIN_VALID_FRACTION
         ]
         names = ", ".join(
-            f"{windows.index.cameras[windows.cameras[number]]} {fraction_C[number]:.1%}"
+            f"{rule.index.cameras[rule.cameras[number]]} {fraction_C[number]:.1%}"
             for number in rare[:6]
         )
         why = (
@@ -191,40 +193,42 @@ def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
         )
     elif cause == "num_frames":
         why = (
-            f"num_frames: most clips of {_settings(windows)} reach past the end of their scene; "
+            f"num_frames: most clips of {_settings(rule)} reach past the end of their scene; "
             "set drop_incomplete=True, a smaller num_frames or a smaller frame_interval"
         )
     else:
         why = f"frame_interval: {_gap_hint(clips)}"
-    raise ConfigError(f"{describe_coverage(clips, coverage)}. Less than a half; {why}")
-
-
-def _look(
-    windows: ClipWindows, sample: Ints, camera_AN: Ints
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return masks of frames: valid, of a camera that the scene has, before the end."""
-    filmed_AC, inside_ATC = windows.within(sample)
-    place_ATN = camera_AN[:, None]
-    return (
-        np.take_along_axis(windows.rows(sample) >= 0, place_ATN, axis=2),
-        np.take_along_axis(filmed_AC, camera_AN, axis=1),
-        np.take_along_axis(inside_ATC, place_ATN, axis=2),
+    raise ConfigError(
+        f"{describe_coverage(clips, coverage)}. Less than {MIN_VALID_FRACTION:.0%}; {why}"
     )
 
 
-def _settings(windows: ClipWindows) -> str:
-    return f"num_frames={windows.num_frames}, frame_interval={windows.frame_interval}"
+def _frame_states(
+    rule: ClipRule, sample: Ints, camera_AN: Ints
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether each frame is valid, is of a camera of its scene, and is before the end."""
+    has_camera_AC, before_end_ATC = rule.cameras_and_steps(sample)
+    column_A1N = camera_AN[:, None]
+    return (
+        np.take_along_axis(rule.rows(sample) >= 0, column_A1N, axis=2),
+        np.take_along_axis(has_camera_AC, camera_AN, axis=1),
+        np.take_along_axis(before_end_ATC, column_A1N, axis=2),
+    )
 
 
-def _seconds(windows: ClipWindows, step: int) -> str:
-    seconds = windows.frame_interval
+def _settings(rule: ClipRule) -> str:
+    return f"num_frames={rule.num_frames}, frame_interval={rule.frame_interval}"
+
+
+def _seconds(rule: ClipRule, step: int) -> str:
+    seconds = rule.frame_interval
     return "" if seconds is None else f" ({step * seconds:g} s after its first)"
 
 
 def _gap_hint(clips: ClipSet) -> str:
     """Return advice for clips whose cameras have gaps inside a scene."""
-    index, cameras = clips.windows.index, clips.windows.cameras
-    if clips.windows.frame_interval is None:
+    index, cameras = clips.rule.index, clips.rule.cameras
+    if clips.rule.frame_interval is None:
         return "the cameras lack keyframes there: set frame_interval (seconds), which adds sweeps"
     scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
     gap, keyframes_only = _camera_gap(index, scenes, cameras)
@@ -239,7 +243,7 @@ def _gap_hint(clips: ClipSet) -> str:
 
 
 def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float | None, bool]:
-    """Return the median time in seconds between a camera's frames, and if all are keyframes."""
+    """Return the median seconds between a camera's frames, and whether all are keyframes."""
     frames = index.frames
     chosen = np.isin(frames.scene, scenes) & np.isin(frames.camera, cameras)
     row = np.flatnonzero(chosen & (frames.next >= 0))
@@ -256,10 +260,10 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
         image_size: height and width that the images are resized to, pixels.
         patch_size: number that height and width must be a multiple of, pixels.
     """
-    index, windows = clips.windows.index, clips.windows
+    index, rule = clips.rule.index, clips.rule
     scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
     frames = index.frames
-    used = np.isin(frames.scene, scenes) & np.isin(frames.camera, windows.cameras)
-    if windows.frame_interval is None:
+    used = np.isin(frames.scene, scenes) & np.isin(frames.camera, rule.cameras)
+    if rule.frame_interval is None:
         used &= frames_in_samples(index)
     return describe_stretched(index, np.flatnonzero(used), image_size, patch_size)

@@ -21,7 +21,7 @@ from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_bo
 from drivemim.data.class_lists import class_names
 from drivemim.data.clips.augmentation import AugmentationDraw, AugmentSettings, CameraAugmentation
 from drivemim.data.clips.clip_coverage import ClipSet, check_steps
-from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.clips.clip_rule import ClipRule
 from drivemim.data.clips.lidar import frame_points, has_lidar
 from drivemim.data.clips.sampler import ItemRequest, as_request
 from drivemim.data.clips.unreadable import UnreadableFrames
@@ -112,7 +112,7 @@ class ClipDataset(Dataset[Clips]):
         self.lidar_points = lidar_points
         self.classes = class_names(classes)
         self.boxes = build_box_source(boxes, self.index, class_map, self.classes)
-        self.windows = ClipWindows(
+        self.rule = ClipRule(
             self.index, self.index.camera_numbers(cameras), num_frames, frame_interval
         )
         settings = None if augment is None else AugmentSettings.parse(augment)
@@ -124,7 +124,7 @@ class ClipDataset(Dataset[Clips]):
                 f"{self.index.path} has no clip of scenes={scenes}, cameras={cameras}: no sample "
                 "of these scenes has an image of these cameras"
             )
-        check_steps(ClipSet(windows=self.windows, clip_starts=every, single_camera=single_camera))
+        check_steps(ClipSet(rule=self.rule, clip_starts=every, single_camera=single_camera))
         self.clip_starts = (
             self._list_clips(chosen, drop_incomplete=True) if drop_incomplete else every
         )
@@ -143,7 +143,7 @@ class ClipDataset(Dataset[Clips]):
     def clips(self) -> ClipSet:
         """The clips as a ``ClipSet`` (frames of the index), not loaded."""
         return ClipSet(
-            windows=self.windows,
+            rule=self.rule,
             clip_starts=self.clip_starts,
             single_camera=self.single_camera,
         )
@@ -169,7 +169,7 @@ class ClipDataset(Dataset[Clips]):
     def rows(self, item: int) -> Ints:
         """Return the frames (T, N) of an item as rows of the index; -1 for missing frames."""
         sample, camera = self.clip_starts[item]
-        rows_TN: Ints = self.windows.rows(np.array([sample]))[0]
+        rows_TN: Ints = self.rule.rows(np.array([sample]))[0]
         return rows_TN[:, camera : camera + 1] if self.single_camera else rows_TN
 
     def load(self, rows_TN: Ints, seed: int) -> Clips:
@@ -209,16 +209,16 @@ class ClipDataset(Dataset[Clips]):
         """Return (clips, 2): the sample at a clip's start, and its single camera (0 if all)."""
         samples = np.flatnonzero(np.isin(self.index.samples.scene, scenes))
         if drop_incomplete:
-            last = samples + self.windows.num_frames - 1
-            if self.windows.frame_interval is None:
+            last = samples + self.rule.num_frames - 1
+            if self.rule.frame_interval is None:
                 scene = self.index.samples.scene
                 inside = np.minimum(last, len(scene) - 1)
                 samples = samples[(last < len(scene)) & (scene[inside] == scene[samples])]
             else:
-                full = [(self.windows.rows(samples[at : at + 1024])[:, -1] >= 0).any(axis=1)
+                full = [(self.rule.rows(samples[at : at + 1024])[:, -1] >= 0).any(axis=1)
                         for at in range(0, len(samples), 1024)]  # fmt: skip
                 samples = samples[np.concatenate(full)] if full else samples
-        has_frame = self.index.samples.keyframes[samples][:, self.windows.cameras] >= 0
+        has_frame = self.index.samples.keyframes[samples][:, self.rule.cameras] >= 0
         if self.single_camera:
             start, camera = np.nonzero(has_frame)
             return np.stack([samples[start], camera], axis=1)

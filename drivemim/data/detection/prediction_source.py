@@ -19,7 +19,7 @@ from drivemim.data.index.builders.folders import (
     VIDEOS,
     Folder,
     describe_others,
-    list_recordings,
+    list_folders,
 )
 from drivemim.data.index.builders.videos import decode_video
 from drivemim.data.index.frame_index import FrameIndex
@@ -227,19 +227,19 @@ class PredictionSource:
         check = check_picture or (lambda name: None)
         if self.kind == "index":
             return self._of_index(check)
-        recordings = [Folder(self.path.parent, *self._single())]
+        folders = [Folder(self.path.parent, *self._single())]
         if self.kind == "folder":
-            ((_, recordings),) = list_recordings([self.path], add="predict on")
-            if not recordings:
+            ((_, folders),) = list_folders([self.path], add="predict on")
+            if not folders:
                 raise FileNotFoundError(
                     f"no images ({', '.join(IMAGES)}) or videos ({', '.join(VIDEOS)}) under "
                     f"{self.path}{describe_others([self.path])}"
                 )
         base = self.path if self.kind == "folder" else self.path.parent
         parts: list[list[SourceImage] | Path] = []
-        names_of = _PictureNames(base, recordings)
+        names_of = _PictureNames(base, folders)
         number = 0
-        for folder in recordings:
+        for folder in folders:
             left = None if self.max_images is None else max(self.max_images - number, 0)
             names = folder.images[:: self.every][:left]
             number += len(names)
@@ -331,13 +331,13 @@ class _PictureNames:
 
     Args:
         base: folder that the names are relative to.
-        recordings: all files below it.
+        folders: all files below it.
     """
 
-    def __init__(self, base: Path, recordings: Sequence[Folder]) -> None:
+    def __init__(self, base: Path, folders: Sequence[Folder]) -> None:
         self._base = base
         self._taken: set[str] = set()
-        for folder in recordings:
+        for folder in folders:
             inside = folder.path.relative_to(base)
             self._taken |= {each.as_posix() for each in (inside, *inside.parents)}
             self._taken |= {(inside / each).as_posix() for each in (*folder.images, *folder.videos)}

@@ -1,4 +1,4 @@
-"""Reading of image headers without decoding: size, orientation, bit depth.
+"""Read image headers without decoding: size, orientation, bit depth.
 
 The orientation is read from the same places as in Pillow's ``exif_transpose``, which annotation
 tools and image loaders use: from EXIF (in PNG also from a text chunk), else from XMP.
@@ -12,6 +12,8 @@ import struct
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+
+from PIL import Image
 
 from drivemim.errors import DataError
 
@@ -33,6 +35,8 @@ _TURNS = {
     5: "turned by 90 degrees and mirrored", 6: "turned by 90 degrees clockwise",
     7: "turned by 90 degrees and mirrored", 8: "turned by 90 degrees counterclockwise",
 }  # fmt: skip
+PILLOW_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""Errors that Pillow raises for damaged files, and for sizes that it refuses to decode."""
 TURN_PIXELS = (
     'python -c "import sys; from PIL import Image, ImageOps; '
     '[ImageOps.exif_transpose(Image.open(p)).save(p, quality=95) for p in sys.argv[1:]]"'
@@ -124,10 +128,10 @@ def read_header(stream: BinaryIO) -> ImageHeader:
     return ImageHeader()
 
 
-def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
+def check_bit_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
     """Refuse an image with more than 8 bits per channel; decoding would keep only the high byte.
 
-    A file of a format whose depth and orientation are not read is refused, too.
+    A file of a format whose bit depth and orientation are not read is refused, too.
 
     Images of a 12-bit camera, an infrared camera or a 16-bit depth map would become almost black.
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.data.index.image_header import check_depth, check_upright, read_header
+from drivemim.data.index.image_header import check_bit_depth, check_upright, read_header
 from drivemim.data.index.truncation import JPEG_START, is_filled_up, is_truncated, with_end
 from drivemim.errors import DataError
 
@@ -121,7 +121,7 @@ def read_image(
         raise DataError(truncated)
     header = read_header(BytesIO(data))
     check_upright(path, header, token)
-    check_depth(path, header, token)
+    check_bit_depth(path, header, token)
     crop = Crop.whole(stored) if crop is None else crop
     size = (crop.height, crop.width) if size is None else size
     # OpenCV reduces other formats by skipping pixels, and rounds their sizes down.

@@ -85,20 +85,22 @@ class Level:
 
     Attributes:
         channels: C of the level's map.
-        side: positions per side of a patch; 1 if the level is coarser than the patches.
-        reach: patches per side of a position; 1 if the level is finer.
+        positions_per_patch: positions along the side of a patch; 1 if the level is coarser than
+            the patches.
+        patches_per_position: patches along the side of a position; 1 if the level is finer.
     """
 
     channels: int
-    side: int
-    reach: int
+    positions_per_patch: int
+    patches_per_position: int
 
     def patch_vectors(self, map_XCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the vectors that lie in, or cover, each patch: (X, L, C * side * side)."""
-        if self.reach == 1:
-            return patchify(map_XCHW, self.side)
+        """Return the vectors that lie in, or cover, each patch: (X, L, C * positions**2)."""
+        if self.patches_per_position == 1:
+            return patchify(map_XCHW, self.positions_per_patch)
         rows, columns = (
-            torch.arange(length, device=map_XCHW.device) // self.reach for length in grid
+            torch.arange(length, device=map_XCHW.device) // self.patches_per_position
+            for length in grid
         )
         return map_XCHW[:, :, rows][:, :, :, columns].flatten(2).transpose(1, 2)
 
@@ -161,7 +163,7 @@ class PyramidDecoder(BaseModule):
         self.norm = nn.LayerNorm(dims, eps=1e-6)
         self.stages = encoder.stages
         self.to_stages = nn.ModuleList(
-            nn.Linear(dims, stage.channels * stage.side**2) for stage in self.stages
+            nn.Linear(dims, stage.channels * stage.positions_per_patch**2) for stage in self.stages
         )
         same = dims == channels or bool(self.stages)
         self.to_map = nn.Identity() if same else nn.Linear(dims, channels)
@@ -171,10 +173,12 @@ class PyramidDecoder(BaseModule):
                 keys_DD, values_DD = block.keys_values.weight.chunk(2)
                 mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
         nn.init.normal_(self.mask_token, std=0.02)
-        stages = self.stages or (Stage(channels=channels, side=1),)
+        stages = self.stages or (Stage(channels=channels, positions_per_patch=1),)
         self.neck = _build_neck(neck, [stage.channels for stage in stages], bool(self.stages))
         self.levels = _levels_of(self.neck, stages)
-        self.out_channels = sum(level.channels * level.side**2 for level in self.levels)
+        self.out_channels = sum(
+            level.channels * level.positions_per_patch**2 for level in self.levels
+        )
 
     def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
         """Gather the pyramid's features of each hidden patch.
@@ -247,9 +251,9 @@ class PyramidDecoder(BaseModule):
         completed = []
         stages = zip(self.stages, self.to_stages, features.maps_XCHW, strict=True)
         for stage, to_stage, map_XCHW in stages:
-            patches_XLP = patchify(map_XCHW, stage.side)
+            patches_XLP = patchify(map_XCHW, stage.positions_per_patch)
             patches_XLP = scatter_patches(patches_XLP, mask.hidden, to_stage(filled_XJD))
-            completed.append(unpatchify(patches_XLP, mask.grid, stage.side))
+            completed.append(unpatchify(patches_XLP, mask.grid, stage.positions_per_patch))
         return completed
 
     def _pyramid(
@@ -306,7 +310,12 @@ def _levels_of(neck: nn.Module, stages: Sequence[Stage]) -> tuple[Level, ...]:
     """
     was_training = neck.training
     maps = [
-        torch.zeros(1, stage.channels, _TRIAL_GRID * stage.side, _TRIAL_GRID * stage.side)
+        torch.zeros(
+            1,
+            stage.channels,
+            _TRIAL_GRID * stage.positions_per_patch,
+            _TRIAL_GRID * stage.positions_per_patch,
+        )
         for stage in stages
     ]
     outputs = neck.eval()(maps)
@@ -323,8 +332,8 @@ def _levels_of(neck: nn.Module, stages: Sequence[Stage]) -> tuple[Level, ...]:
         levels.append(
             Level(
                 channels=output.shape[1],
-                side=round(max(scale, 1)),
-                reach=round(max(1 / scale, 1)),
+                positions_per_patch=round(max(scale, 1)),
+                patches_per_position=round(max(1 / scale, 1)),
             )
         )
     return tuple(levels)

@@ -31,18 +31,20 @@ class Stage:
 
     Attributes:
         channels: C of the map.
-        side: positions of the map per side of a patch.
+        positions_per_patch: positions of the map along the side of a patch, which is
+            ``mask_patch_size`` / stride; at least 1.
     """
 
     channels: int
-    side: int
+    positions_per_patch: int
 
 
 class MaskedEncoder(Protocol):
     """A backbone that can also encode only the visible part of an image.
 
-    Contract: with nothing hidden, both ways of encoding agree. Hidden pixels never influence a
-    visible patch's feature, in training or in evaluation mode.
+    Contract: with nothing hidden, the maps of ``forward_masked`` (the tokens of a backbone that has
+    only tokens) equal those of ``forward``. Hidden pixels never influence a visible patch's
+    feature, in training or in evaluation mode.
 
     Attributes:
         mask_patch_size: side of a patch, pixels.
@@ -62,14 +64,20 @@ class MaskedEncoder(Protocol):
         ...
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """Encode normalised images with the plain backbone to feature maps (B, D, h, w)."""
+        """Encode normalised images with the plain backbone.
+
+        Returns:
+            One feature map (B, C, H / stride, W / stride) per output of the backbone.
+        """
         ...
 
     def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
-        """Encode the visible patches; they enter batch statistics if any image is valid.
+        """Encode the visible patches.
 
         Args:
-            images_XCHW: float, normalised.
-            mask: mask of these images; either all of them are valid or none is.
+            images_XCHW: float, normalised. They are those of valid (not missing) frames; if the
+                batch has no valid frame, all of them are invalid, and they do not enter batch
+                statistics.
+            mask: mask of these images.
         """
         ...

@@ -75,7 +75,7 @@ class MaskedResNet(BaseModule):
             if hasattr(last_block, "conv3"):
                 channels = last_block.conv3.out_channels
             self.fusers[f"stage{stage}"] = nn.Linear(channels * side**2, patch_channels)
-            stages.append(Stage(channels=channels, side=side))
+            stages.append(Stage(channels=channels, positions_per_patch=side))
         self.stages = tuple(stages)
         self.norm = nn.LayerNorm(patch_channels, eps=1e-6)
 
@@ -100,7 +100,9 @@ class MaskedResNet(BaseModule):
         maps = tuple(every_map[stage] for stage in self.fuse_stages)
         fused: Tensor | None = None
         for number, shape, map_XCHW in zip(self.fuse_stages, self.stages, maps, strict=True):
-            patches_XKP = gather_patches(patchify(map_XCHW, shape.side), mask.visible)
+            patches_XKP = gather_patches(
+                patchify(map_XCHW, shape.positions_per_patch), mask.visible
+            )
             part: Tensor = self.fusers[f"stage{number}"](patches_XKP)
             fused = part if fused is None else fused + part
         return MaskedFeatures(tokens_XKD=self.norm(fused), maps_XCHW=maps)

@@ -4,7 +4,7 @@ Paper: https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone: mos
 within windows, a few to the whole image). Windows have no parameters, so weights trained with
 global attention can be used unchanged.
 
-Letters: W windows, S patches of a window.
+Letters: W windows of an image, V = B * W windows of all images, S patches of a window.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ class Windows:
         device: device of the tokens.
 
     Attributes:
-        sides: rows and columns of a window.
+        grid: rows and columns of patches.
+        counts: rows and columns of windows.
+        sides: rows and columns of a window, patches.
         inside_WS: bool, for each window and each of its S patches, True = inside the grid; None
             if all are inside.
     """
 
     def __init__(self, grid: tuple[int, int], size: int, device: torch.device) -> None:
         self.grid = grid
-        # Windows of equal size need less padding than steps of ``size``, and none is narrow.
+        # Windows of equal size need less padding than steps of ``size``,
+        # and no window at the edge is left with only a few patches.
         self.counts = (-(-grid[0] // size), -(-grid[1] // size))
         self.sides = (-(-grid[0] // self.counts[0]), -(-grid[1] // self.counts[1]))
         self._padding = tuple(

@@ -1,10 +1,12 @@
-"""Target: histograms of oriented gradients (HOG), which encode edges independent of brightness.
+"""Target: histograms of oriented gradients (HOG), which encode edges independently of brightness.
 
 Papers: Dalal and Triggs, Histograms of oriented gradients for human detection, 2005; as the target
 of masked prediction: Wei et al., Masked feature prediction for self-supervised visual
 pre-training, 2022 (https://arxiv.org/abs/2112.09133).
 
-Letters: S squares, O orientations, P pixels of a square or numbers of a patch.
+A cell is a square of ``size`` x ``size`` pixels.
+
+Letters: S cells, O orientations, I pixels of a cell, P numbers of a patch.
 """
 
 from __future__ import annotations
@@ -19,23 +21,27 @@ from drivemim.models.patches import PatchMask
 from drivemim.models.targets.reconstruction_target import ReconstructionTarget, hidden_patches
 from drivemim.registry import MODELS
 
-_STROKE_WIDTH = 0.15  # of a square's side, in reconstructions
+_STROKE_WIDTH = 0.15
+"""Width of the strokes in reconstructions, as a fraction of a cell's side."""
 
 
 @MODELS.register_module()
 class OrientedGradients(ReconstructionTarget):
-    """Target and loss: a histogram of edge orientations per ``size`` x ``size`` square of a patch.
+    """Target and loss: a histogram of edge orientations per cell of a patch.
 
     A pixel's gradient is a central difference, in the colour channel with the largest gradient. It
     votes with its length for the two nearest of ``bins`` orientations in [0, pi). The votes of a
-    square are scaled to a length of at most 1; ``eps`` keeps them short where there is only noise.
+    cell are scaled to a length of at most 1; ``eps`` keeps them short where there is only noise.
 
     Args:
-        size: pixels along the side of a square; must divide the encoder's ``mask_patch_size``.
+        size: pixels along the side of a cell; must divide the encoder's ``mask_patch_size``.
         bins: number of orientations.
-        eps: mean gradient of a square, in units of the normalised image, below which its votes
-            fade.
+        eps: mean gradient of a cell, in units of the normalised image, below which its votes
+            approach 0.
         weight: factor of the loss.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     name = "gradients"
@@ -78,34 +84,46 @@ class OrientedGradients(ReconstructionTarget):
         return hidden_patches(histograms.reshape(shape), mask)
 
     def histograms(self, images_XCHW: Tensor) -> Tensor:
-        """Compute the histogram of every square, (X, bins, H / size, W / size)."""
+        """Compute the histogram of every cell, (X, bins, H / size, W / size)."""
         padded = F.pad(images_XCHW, (1, 1, 1, 1), mode="replicate")
         across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
         down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-        square_X1HW, colour_X1HW = (across.square() + down.square()).max(dim=1, keepdim=True)
-        angle_X1HW = torch.atan2(down.gather(1, colour_X1HW), across.gather(1, colour_X1HW))
+        squared_length_X1HW, channel_X1HW = (across.square() + down.square()).max(
+            dim=1, keepdim=True
+        )
+        angle_X1HW = torch.atan2(down.gather(1, channel_X1HW), across.gather(1, channel_X1HW))
         # Opposite directions are one orientation; bins wrap around from the last to the first.
-        place_XSP = self._by_square(angle_X1HW.remainder(pi) * (self.bins / pi))
-        length_XSP = self._by_square(square_X1HW.sqrt())
-        lower_XSP = place_XSP.floor()
-        upper_fraction_XSP = place_XSP - lower_XSP
-        first_XSP = lower_XSP.long() % self.bins
+        bin_XSI = self._by_cell(angle_X1HW.remainder(pi) * (self.bins / pi))
+        length_XSI = self._by_cell(squared_length_X1HW.sqrt())
+        lower_XSI = bin_XSI.floor()
+        upper_fraction_XSI = bin_XSI - lower_XSI
+        first_XSI = lower_XSI.long() % self.bins
         X, _, H, W = images_XCHW.shape
-        votes_XSO = images_XCHW.new_zeros(*place_XSP.shape[:2], self.bins)
-        votes_XSO.scatter_add_(2, first_XSP, length_XSP * (1 - upper_fraction_XSP))
-        votes_XSO.scatter_add_(2, (first_XSP + 1) % self.bins, length_XSP * upper_fraction_XSP)
+        votes_XSO = images_XCHW.new_zeros(*bin_XSI.shape[:2], self.bins)
+        votes_XSO.scatter_add_(2, first_XSI, length_XSI * (1 - upper_fraction_XSI))
+        votes_XSO.scatter_add_(2, (first_XSI + 1) % self.bins, length_XSI * upper_fraction_XSI)
         votes_XSO /= self.size**2
         scaled_XSO = votes_XSO / (votes_XSO.square().sum(dim=2, keepdim=True) + self.eps**2).sqrt()
         return scaled_XSO.mT.reshape(X, self.bins, H // self.size, W // self.size)
 
-    def _by_square(self, values_X1HW: Tensor) -> Tensor:
-        """Group the pixels of each square: (X, S, size * size)."""
+    def _by_cell(self, values_X1HW: Tensor) -> Tensor:
+        """Group the pixels of each cell: (X, S, I), I = size * size."""
         return F.unfold(values_X1HW, self.size, stride=self.size).mT
 
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
-        """Draw predictions as pixels: a stroke along each edge, on mid grey."""
+        """Draw predictions as pixels: a stroke along each edge, on mid grey.
+
+        Args:
+            predictions_BTNJP: predictions of the hidden patches.
+            images_BTNCHW: not used, since the predictions are all that is drawn.
+            mask: mask of every frame.
+
+        Returns:
+            (B, T, N, J, 3 * side * side), pixels of normalised images. 0 is the mean colour, shown
+            as mid grey; strokes are brighter.
+        """
         side = mask.patch_size // self.size
         shape = (*predictions_BTNJP.shape[:-1], self.bins, side, side)
         histograms = predictions_BTNJP.float().reshape(shape).clamp(min=0)
@@ -115,8 +133,8 @@ class OrientedGradients(ReconstructionTarget):
         return pixels[..., None, :, :].expand(*pixels.shape[:-2], 3, -1, -1).flatten(-3)
 
     def _strokes(self) -> Tensor:
-        """Draw, per orientation, a line through a square's centre, normal to the gradient."""
+        """Draw, per orientation, a line through a cell's centre, normal to the gradient."""
         middle = (torch.arange(self.size) + 0.5) / self.size - 0.5
         angles = torch.arange(self.bins)[:, None, None] * (pi / self.bins)
-        away = angles.cos() * middle[None, None, :] + angles.sin() * middle[None, :, None]
-        return torch.exp(-((away / _STROKE_WIDTH) ** 2))
+        distance = angles.cos() * middle[None, None, :] + angles.sin() * middle[None, :, None]
+        return torch.exp(-((distance / _STROKE_WIDTH) ** 2))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drivemim.data.index.builders.folders import list_recordings
+from drivemim.data.index.builders.folders import list_folders
 from drivemim.data.index.builders.frames import build_frames_index
 
 OTHERS = ("a/1.tif", "a/2.TIF", "a/3.tiff", "a/4.jfif", "b/5.heic", "b/6.raw", "b/7.npy", "8.h264")
@@ -23,7 +23,7 @@ def put(tmp_path):
 
 def test_images_and_videos_of_other_formats_are_counted(put, capsys):
     root = put(*OTHERS, "a/1.txt", "a/0.JPG", "a/0.bmp", "a/0.webp", "b/0.mp4")
-    ((_, folders),) = list_recordings([root])
+    ((_, folders),) = list_folders([root])
     assert [(folder.images, folder.videos) for folder in folders] == [
         (("0.JPG", "0.bmp", "0.webp"), ()), ((), ("0.mp4",))
     ]  # fmt: skip
@@ -35,7 +35,7 @@ def test_images_and_videos_of_other_formats_are_counted(put, capsys):
 
 
 def test_no_line_where_nothing_is_left_out(put, capsys):
-    list_recordings([put("a/0.jpg", "a/0.txt", "labels.json")])
+    list_folders([put("a/0.jpg", "a/0.txt", "labels.json")])
     assert capsys.readouterr().out == ""
 
 

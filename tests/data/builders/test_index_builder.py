@@ -132,7 +132,7 @@ CALLS = {
         r"poses of shape \(1, 3, 3\) are neither"),
     "a projective mount": (lambda b, s: s.add_camera(
         "back", intrinsics=INTRINSICS, size=(64, 48), camera_to_ego=np.ones((4, 4))),
-        "'back' has another bottom row than 0, 0, 0, 1"),
+        "'back' has a bottom row other than 0, 0, 0, 1"),
     "a mount in millimetres": (lambda b, s: s.add_camera(
         "back", intrinsics=INTRINSICS, size=(64, 48), camera_to_ego=[1500, 0, 1500, *FORWARD]),
         "'back' is 2,121 m from the ego's origin"),

@@ -72,7 +72,7 @@ REFUSED = {
     "normalised": ("calibrated_sensor", _each("camera_intrinsic", _normalise),
                    "is a fraction of the image's size: multiply"),
     "bottom row": ("calibrated_sensor", _each("camera_intrinsic", lambda m: [*m[:2], [0, 0, 2]]),
-                   "another bottom row than 0, 0, 1"),
+                   "a bottom row other than 0, 0, 1"),
     "negative focal length": ("calibrated_sensor", _each(
         "camera_intrinsic", lambda m: [[-m[0][0], 0, m[0][2]], *m[1:]]), "not above 1 pixel"),
     "larger images": ("calibrated_sensor", _each(

@@ -35,10 +35,17 @@ def test_a_twice_smaller_image_is_refused_by_its_principal_point_on_the_edge(tmp
     # Well off the centre, as of a rig whose images were cut above the bonnet: one way only.
     assert check([[800, 380], [100, 520]], [[1600, 600]] * 2) == ""
     assert "'a' is 1600 pixels wide and 400 high" in check([[800, 450]] * 2, [[1600, 400]] * 2)
-    assert "Unless the images were cut" in check([[800, 450]] * 2, [[1600, 400]] * 2)
+    assert "Unless the images were cropped" in check([[800, 450]] * 2, [[1600, 400]] * 2)
     # Three quarters, and a quarter, of every image's width and height.
-    assert "near the middle" in check([[750, 450], [750, 460]], [[1000, 600]] * 2)
-    assert "near the middle" in check([[400, 225], [400, 226]], [[1600, 900]] * 2)
+    assert "far from the middle" in check([[750, 450], [750, 460]], [[1000, 600]] * 2)
+    assert "far from the middle" in check([[400, 225], [400, 226]], [[1600, 900]] * 2)
+    # Only the width or only the height: cx at 80 % or 95 %, cy at 25 % of every image.
+    assert "far from the middle" in check([[800, 300], [810, 120]], [[1000, 600]] * 2)
+    assert "'a' is 1000 pixels wide" in check([[950, 300], [960, 290]], [[1000, 600]] * 2)
+    assert "far from the middle" in check([[500, 150], [300, 140]], [[1000, 600]] * 2)
+    # To different sides, or in one of two images only.
+    assert check([[800, 300], [200, 300]], [[1000, 600]] * 2) == ""
+    assert check([[800, 300], [600, 300]], [[1000, 600]] * 2) == ""
     assert check([[400, 225], [800, 450]], [[1600, 900]] * 2) == ""
     assert check(np.zeros((2, 2)), np.zeros((2, 2), int), (False, False)) == ""
 

@@ -1,6 +1,7 @@
 """Images that an index cannot have: one error names all of them."""
 
 import json
+import zlib
 
 import cv2
 import numpy as np
@@ -24,6 +25,36 @@ def test_all_refused_images_are_named_at_once(tmp_path):
     folder = tmp_path / "d"
     assert str(error.value).startswith(f"{folder}/a/1.png is not a readable image")
     assert str(error.value).endswith(f". 2 more are refused: {folder}/b/0.png, {folder}/b/1.png")
+
+
+def _png(header):
+    """A PNG file with this content of the chunk IHDR, and no pixels."""
+    data = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + header, b"IDAT"):
+        length, checksum = len(chunk) - 4, zlib.crc32(chunk)
+        data += length.to_bytes(4, "big") + chunk + checksum.to_bytes(4, "big")
+    return data
+
+
+_SIZE = (30_000).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (_SIZE + _SIZE + bytes((8, 2, 0, 0, 0)), "900000000 pixels"),
+        (_SIZE, "Truncated IHDR"),
+    ],
+)
+@pytest.mark.parametrize("name", ["1.png", "0_mask.png"])
+def test_a_damaged_or_very_large_header_is_refused(tmp_path, header, reason, name):
+    """Also of a file that could be a label map by its name."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.jpg"), np.full((30, 40, 3), 9, np.uint8))
+    (folder / name).write_bytes(_png(header))
+    with pytest.raises(DataError, match=rf"{name} is not a readable image \(.*{reason}"):
+        build_frames_index([folder], tmp_path / "i.arrow")
 
 
 def test_a_coco_file_without_images_is_refused(tmp_path):

@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 
 from drivemim.data.index.builders.frames import build_frames_index
-from drivemim.data.index.builders.sequences import SequenceFrame, arrange, frame_microseconds
+from drivemim.data.index.builders.sequences import (
+    SceneKey,
+    SequenceFrame,
+    arrange,
+    frame_microseconds,
+)
 from drivemim.data.index.frame_index import FrameIndex
 
 
 def frame(name, path, number=None, namespace=None, split="train"):
     source = Path(f"{split}.json")
-    return SequenceFrame((split, name), path, (40, 30), source, number, namespace)
+    return SequenceFrame(SceneKey(split, name), path, (40, 30), source, number, namespace)
 
 
 def arranged(*frames):

@@ -13,7 +13,7 @@ from drivemim.models.encoders.masked_encoder import MaskedFeatures, Stage
 from drivemim.registry import MODELS
 
 GRID = (2, 3)
-STAGES = (Stage(channels=6, side=2), Stage(channels=10, side=1))
+STAGES = (Stage(channels=6, positions_per_patch=2), Stage(channels=10, positions_per_patch=1))
 DECODERS: dict[str, tuple[tuple[Stage, ...], dict[str, Any]]] = {
     "clip": ((), dict(type="ClipDecoder", embed_dims=24, depth=2)),
     "pyramid": (
@@ -83,7 +83,9 @@ def visible(kind: str, mask: Tensor) -> MaskedFeatures:
     generator = torch.Generator().manual_seed(6)
     maps = []
     for stage in DECODERS[kind][0]:
-        shown = ~mask.repeat_interleave(stage.side, 3).repeat_interleave(stage.side, 4)
+        shown = ~mask.repeat_interleave(stage.positions_per_patch, 3).repeat_interleave(
+            stage.positions_per_patch, 4
+        )
         noise = torch.randn(2, 2, 2, stage.channels, *shown.shape[3:], generator=generator)
         maps.append((noise * shown[:, :, :, None]).flatten(0, 2))
     tokens = torch.randn(2, 2, 2, 2, 8, generator=generator)

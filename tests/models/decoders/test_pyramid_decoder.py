@@ -74,11 +74,14 @@ def test_blocks_of_another_width_leave_visible_features_unchanged(
     assert torch.equal(vectors[shown], tokens.flatten(0, 1))
     expected = filled[0].reshape(2, 2, 2, 4, 12) @ decoder.to_map.weight.T + decoder.to_map.bias
     torch.testing.assert_close(out, expected)
-    assert "to_map.weight" not in build((Stage(channels=3, side=1),), embed_dims=12).state_dict()
+    assert (
+        "to_map.weight"
+        not in build((Stage(channels=3, positions_per_patch=1),), embed_dims=12).state_dict()
+    )
 
 
 def test_stages_are_completed_patch_by_patch(clips: Clips, mask: Tensor) -> None:
-    stages = (Stage(channels=3, side=2), Stage(channels=5, side=1))
+    stages = (Stage(channels=3, positions_per_patch=2), Stage(channels=5, positions_per_patch=1))
     decoder = build(stages=stages)
     shown = ~mask.repeat_interleave(2, 3).repeat_interleave(2, 4)
     fine = torch.randn(2, 2, 2, 3, 4, 6) * shown[:, :, :, None]
@@ -110,7 +113,7 @@ def test_the_neck_takes_the_channels_of_the_encoders_maps() -> None:
     assert build(neck=pyramid).levels == build(neck=dict(pyramid, in_channels=8)).levels
     with pytest.raises(ValueError, match=r"neck\.in_channels=16, but the encoder's maps have 8 "):
         build(neck=dict(pyramid, in_channels=16))
-    stages = (Stage(channels=6, side=2), Stage(channels=10, side=1))
+    stages = (Stage(channels=6, positions_per_patch=2), Stage(channels=10, positions_per_patch=1))
     fpn = dict(type="mmdet.FPN", out_channels=4, num_outs=2)
     assert build(stages, neck=fpn).neck.in_channels == [6, 10]
     with pytest.raises(ValueError, match=r"in_channels=\[6, 12\], but .* have \[6, 10\] channels"):
@@ -132,12 +135,16 @@ def test_another_backbone_needs_no_other_neck(config: str, options: dict[str, An
 def test_levels_by_hand() -> None:
     grid = (3, 5)
     fine = torch.arange(6 * 10.0).reshape(1, 1, 6, 10)
-    inside = Level(channels=1, side=2, reach=1).patch_vectors(fine, grid)
+    inside = Level(channels=1, positions_per_patch=2, patches_per_position=1).patch_vectors(
+        fine, grid
+    )
     assert inside.shape == (1, 15, 4)
     assert inside[0, 7].tolist() == [24.0, 25.0, 34.0, 35.0]  # row 1, column 2
     # An odd map's last row and column have a position of their own.
     coarse = torch.arange(2 * 3.0).reshape(1, 1, 2, 3)
-    covering = Level(channels=1, side=1, reach=2).patch_vectors(coarse, grid)
+    covering = Level(channels=1, positions_per_patch=1, patches_per_position=2).patch_vectors(
+        coarse, grid
+    )
     assert covering[0, :, 0].tolist() == [0, 0, 1, 1, 2, 0, 0, 1, 1, 2, 3, 3, 4, 4, 5]
 
 
@@ -145,9 +152,9 @@ def test_a_detectors_pyramid_gives_its_levels() -> None:
     neck = dict(type="SimpleFeaturePyramid", in_channels=8, out_channels=4, scales=(2.0, 1.0, 0.25))
     decoder = build(neck=neck)
     assert decoder.levels == (
-        Level(channels=4, side=2, reach=1),
-        Level(channels=4, side=1, reach=1),
-        Level(channels=4, side=1, reach=4),
+        Level(channels=4, positions_per_patch=2, patches_per_position=1),
+        Level(channels=4, positions_per_patch=1, patches_per_position=1),
+        Level(channels=4, positions_per_patch=1, patches_per_position=4),
     )
     assert decoder.out_channels == 4 * 4 + 4 + 4
     assert decoder.neck.training

@@ -70,7 +70,7 @@ def test_less_than_half_stops_the_run(index, lines):
     _train_on(short)
     short.clip_starts = short.clip_starts[1:]  # 2 + 1 of 8
     with pytest.raises(
-        ConfigError, match=r"37\.5% of their 8 .*Less than a half; num_frames: most cl"
+        ConfigError, match=r"37\.5% of their 8 .*Less than 50%; num_frames: most cl"
     ):
         _train_on(short)
     assert len(lines) == 3

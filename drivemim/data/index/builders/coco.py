@@ -9,7 +9,6 @@ import logging
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from drivemim.data.index.builders.coco_fields import (
     CocoAnnotation,
     CocoDocument,
     CocoImage,
+    check_once,
     read_document,
 )
 from drivemim.data.index.builders.coco_units import check_units
@@ -62,11 +62,11 @@ class CocoFile:
         for image in document.images:
             _check_image(path, image)
         fix = "number images, annotations and categories anew where files were merged"
-        _check_once(path, "image id", (image.id for image in document.images), fix)
-        _check_once(path, "annotation id", (box.id for box in document.annotations), fix)
-        _check_once(path, "category id", (each.id for each in document.categories), fix)
+        check_once(path, "image id", (image.id for image in document.images), fix)
+        check_once(path, "annotation id", (box.id for box in document.annotations), fix)
+        check_once(path, "category id", (each.id for each in document.categories), fix)
         fix = "list every image once, with all its annotations"
-        _check_once(path, "file_name", (image.file_name for image in document.images), fix)
+        check_once(path, "file_name", (image.file_name for image in document.images), fix)
         self.categories = _category_names(path, document)
         _read_videos(path, document)
         self._boxes = _boxes_by_image(path, document)
@@ -116,22 +116,16 @@ def _category_names(path: Path, document: CocoDocument) -> list[str]:
     used = {annotation.category_id for annotation in document.annotations}
     names = [category.name for category in document.categories if category.id in used]
     fix = "merge the two, and give their annotations the id of one"
-    _check_once(path, "category", names, fix)
+    check_once(path, "category", names, fix)
     return list(dict.fromkeys(category.name for category in document.categories))
-
-
-def _check_once(path: Path, what: str, values: Iterable[Hashable], fix: str) -> None:
-    twice = [value for value, count in Counter(values).items() if count > 1]
-    if twice:
-        raise DataError(f"{path} has {what} {twice[0]!r} more than once; {fix}")
 
 
 def _read_videos(path: Path, document: CocoDocument) -> None:
     """Fill ``sequence`` and ``frame`` of images that have the fields of CocoVID or TAO instead."""
     names = {str(video.id): video.name or f"video-{video.id}" for video in document.videos}
     fix = "give every video an id and a name of its own"
-    _check_once(path, "video id", (video.id for video in document.videos), fix)
-    _check_once(path, "video name", names.values(), fix)
+    check_once(path, "video id", (video.id for video in document.videos), fix)
+    check_once(path, "video name", names.values(), fix)
     for image in document.images:
         video = _video(image.video_id)
         if video and not image.sequence:

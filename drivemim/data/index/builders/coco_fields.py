@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -127,23 +129,40 @@ def _warn_without_annotations(path: Path, content: Content, images: int) -> None
     )
 
 
-def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:
+def check_once(path: Path, what: str, values: Iterable[Hashable], fix: str) -> None:
+    """Refuse a file in which a value that must be unique occurs twice.
+
+    Args:
+        path: the file, for the error.
+        what: name of the values, for the error.
+        values: the values.
+        fix: what the user can do.
+
+    Raises:
+        DataError: naming the first such value.
+    """
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has {what} {twice[0]!r} more than once; {fix}")
+
+
+def decode_entries(text: JsonText, schema: Any, begin: str) -> Any:
     """Decode entries of COCO's formats; numbers may be written as text.
 
     Args:
         text: text of the file.
-        kind: the type to decode into.
+        schema: the type to decode into.
         begin: start of the error messages, with the file's name.
 
     Raises:
         DataError: naming the entry and the fix.
     """
     try:
-        return text.decode(kind)
+        return text.decode(schema)
     except msgspec.ValidationError:
         pass
     try:
-        return text.decode(kind, strict=False)
+        return text.decode(schema, strict=False)
     except msgspec.ValidationError as error:
         text.check_document()
         fix = next(fix for pattern, fix in _FIXES if re.search(pattern, str(error)))

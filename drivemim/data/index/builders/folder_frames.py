@@ -8,109 +8,118 @@ from pathlib import Path
 from PIL import Image
 
 from drivemim.data.index.builders.folders import Folder
-from drivemim.data.index.builders.sequences import SequenceFrame
+from drivemim.data.index.builders.sequences import SceneKey, SequenceFrame
 from drivemim.data.index.builders.videos import extract_videos
-from drivemim.data.index.image_header import check_depth, check_upright, read_header
+from drivemim.data.index.image_header import (
+    PILLOW_ERRORS,
+    check_bit_depth,
+    check_upright,
+    read_header,
+)
 from drivemim.errors import DataError
 from drivemim.files import RealPaths, path_from
 
-_NAMED = 50
+_MAX_NAMED = 50
 """Largest number of refused images that an error names."""
 
 
-def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> list[SequenceFrame]:
+def frames_of_images(root: Path, folders: Sequence[Folder], data_root: Path) -> list[SequenceFrame]:
     """Return the images of folders below ``root``; every folder is one sequence.
 
     Args:
         root: the folder that the user named.
-        recordings: folders with recordings below it.
-        base: folder that paths are relative to.
+        folders: folders below it that hold images or videos, or itself.
+        data_root: folder that the frames' paths are relative to.
 
     Raises:
         DataError: if images cannot be read, their EXIF orientation would turn them, or they have
             more than 8 bits per channel.
     """
-    sizes = _image_sizes([each.path / file for each in recordings for file in each.images])
+    sizes = _image_sizes([folder.path / file for folder in folders for file in folder.images])
     frames = []
-    for recording in recordings:
-        folder = recording.path.relative_to(base)
-        name = folder.as_posix()
-        # Images directly in the base get its name, unless something in it already has that name.
-        if folder == Path() and not (base / base.name).exists():
-            name = base.name
+    for folder in folders:
+        relative = folder.path.relative_to(data_root)
+        name = relative.as_posix()
+        # Images directly in the data root get its name, unless something in it has that name.
+        if relative == Path() and not (data_root / data_root.name).exists():
+            name = data_root.name
         frames += [
             SequenceFrame(
-                scene=("", name),
+                scene=SceneKey(split="", name=name),
                 number=number,
-                path=(folder / file).as_posix(),
-                size=sizes[recording.path / file],
+                path=(relative / file).as_posix(),
+                size=sizes[folder.path / file],
                 source=root,
             )
-            for number, file in enumerate(recording.images)
+            for number, file in enumerate(folder.images)
         ]
     return frames
 
 
-def check_videos(recordings: Iterable[tuple[Path, Sequence[Folder]]], real: RealPaths) -> None:
+def check_videos(listed: Iterable[tuple[Path, Sequence[Folder]]], real: RealPaths) -> None:
     """Refuse a video that would be extracted twice, before any video is extracted.
 
     Args:
-        recordings: each root with the folders with recordings below it.
+        listed: each root with the folders below it that hold images or videos.
         real: cache of real paths, to compare files.
 
     Raises:
         DataError: naming both paths.
     """
-    listed: dict[str, tuple[Path, Path]] = {}
-    for root, folders in recordings:
+    roots: dict[str, tuple[Path, Path]] = {}
+    for root, folders in listed:
         for video in _videos(folders):
             file = real(video)
-            if file in listed:
-                first, by = listed[file]
+            if file in roots:
+                first, first_root = roots[file]
                 name = "" if first == video else f" as {first}"
                 raise DataError(
-                    f"{video} is listed twice, by {by}{name} and {root}; an index contains each "
-                    "video once: check --root"
+                    f"{video} is listed twice, by {first_root}{name} and {root}; an index "
+                    "contains each video once: check --root"
                 )
-            listed[file] = video, root
+            roots[file] = video, root
 
 
 def frames_of_videos(
-    root: Path, recordings: Sequence[Folder], base: Path, store: Path, rate: float
+    root: Path,
+    folders: Sequence[Folder],
+    data_root: Path,
+    extracted_to: Path,
+    frames_per_second: float,
 ) -> list[SequenceFrame]:
     """Return the frames of videos below ``root``; every video is one sequence.
 
     Args:
         root: the folder that the user named.
-        recordings: folders with recordings below it.
-        base: folder that contains the videos; frames' paths are relative to it, or absolute if
-            outside.
-        store: folder that the frames are extracted into.
-        rate: frames per second to extract.
+        folders: folders below it that hold images or videos, or itself.
+        data_root: folder that contains the videos; the frames' paths are relative to it, or
+            absolute if ``extracted_to`` is outside of it.
+        extracted_to: folder that the frames are extracted to.
+        frames_per_second: how many frames to extract.
 
     Raises:
         DataError: if a video cannot be read or has no frames.
     """
-    videos = _videos(recordings)
+    videos = _videos(folders)
     if not videos:
         return []
     real = RealPaths()
     return [
         SequenceFrame(
-            scene=("", video.video.relative_to(base).as_posix()),
+            scene=SceneKey(split="", name=video.video.relative_to(data_root).as_posix()),
             number=number,
-            path=path_from(base, path, real),
+            path=path_from(data_root, path, real),
             size=image_size(path),
             source=root,
             time=time,
         )
-        for video in extract_videos(videos, base, store, rate)
+        for video in extract_videos(videos, data_root, extracted_to, frames_per_second)
         for number, (path, time) in enumerate(zip(video.paths, video.times, strict=True))
     ]
 
 
-def _videos(recordings: Iterable[Folder]) -> list[Path]:
-    return [folder.path / name for folder in recordings for name in folder.videos]
+def _videos(folders: Iterable[Folder]) -> list[Path]:
+    return [folder.path / name for folder in folders for name in folder.videos]
 
 
 def _image_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
@@ -131,8 +140,8 @@ def _image_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     first, *others = refused
     if not others:
         raise refused[first]
-    names = ", ".join(str(path) for path in others[:_NAMED])
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    names = ", ".join(str(path) for path in others[:_MAX_NAMED])
+    more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
     raise DataError(f"{refused[first]}. {len(others)} more are refused: {names}{more}")
 
 
@@ -148,10 +157,10 @@ def image_size(path: Path) -> tuple[int, int]:
             width, height = image.size
         with path.open("rb") as stream:
             header = read_header(stream)
-        check_upright(path, header)
-        check_depth(path, header)
-    except OSError as error:
+    except PILLOW_ERRORS as error:
         raise DataError(
             f"{path} is not a readable image ({error}); remove or replace it"
         ) from error
+    check_upright(path, header)
+    check_bit_depth(path, header)
     return int(width), int(height)

@@ -1,4 +1,4 @@
-"""Listing of folders of recordings: images, videos, and files of other programs to skip."""
+"""List folders of images and videos, without label maps and other programs' files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _LEFT_BEHIND = frozenset(
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that holds recordings.
+    """A folder that holds images or videos.
 
     Attributes:
         path: path of the folder.
@@ -61,7 +61,7 @@ class Folder:
     videos: tuple[str, ...]
 
 
-def list_recordings(
+def list_folders(
     roots: Iterable[Path], *, add: str = "add --root", others_read: Sequence[str] = ()
 ) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, including the root itself.
@@ -98,7 +98,7 @@ def list_recordings(
 
 
 def describe_others(roots: Iterable[Path]) -> str:
-    """Describe the other files below folders without recordings; ``""`` if there are none."""
+    """Describe the files below folders that hold no images or videos; ``""`` if there are none."""
     others: Counter[str] = Counter()
     for root in roots:
         for _ in _folders(root, Counter(), others):
@@ -117,7 +117,7 @@ def _counts(found: Mapping[str, int]) -> str:
 
 
 def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterator[Folder]:
-    """Yield the folders with recordings; follow links, except to a folder that contains them."""
+    """Yield folders with images or videos; follow links, except to a folder that contains them."""
     for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         inside = Path(parent).resolve()
         folders[:] = [

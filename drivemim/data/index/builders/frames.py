@@ -39,11 +39,14 @@ from drivemim.data.index.builders.folder_frames import (
     frames_of_videos,
     image_size,
 )
-from drivemim.data.index.builders.folders import (
-    list_recordings,
-)
+from drivemim.data.index.builders.folders import list_folders
 from drivemim.data.index.builders.other_sources import check_images_found
-from drivemim.data.index.builders.sequences import SequenceFrame, arrange, frame_microseconds
+from drivemim.data.index.builders.sequences import (
+    SceneKey,
+    SequenceFrame,
+    arrange,
+    frame_microseconds,
+)
 from drivemim.data.index.builders.videos import frames_folder
 from drivemim.data.index.copies import recorded_copies
 from drivemim.data.index.frame_index import IndexInfo, check_out, write_index
@@ -175,14 +178,14 @@ def _read_frames(
         beside = base_folder(parsed, folders, real)
         touched |= touched_roots(parsed, beside, folders, real)
         frames += _frames_of_coco(parsed, split, beside, base, real)
-    whole = list_recordings(folder for folder in folders if folder not in touched)
-    for root, recordings in whole:
-        frames += frames_of_images(root, recordings, base)
+    listed = list_folders(folder for folder in folders if folder not in touched)
+    for root, found in listed:
+        frames += frames_of_images(root, found, base)
     _check_listed_once(frames, base, real)
     if video_rate:
-        check_videos(whole, real)
-        for root, recordings in whole:
-            frames += frames_of_videos(root, recordings, base, store, video_rate)
+        check_videos(listed, real)
+        for root, found in listed:
+            frames += frames_of_videos(root, found, base, store, video_rate)
     check_images_found(len(frames), folders)
     return arrange(frames), categories
 
@@ -226,7 +229,7 @@ def _frames_of_coco(
         path = path_from(data_root, file, real)
         frames.append(
             SequenceFrame(
-                scene=(split, image.sequence or Path(path).parent.as_posix()),
+                scene=SceneKey(split, image.sequence or Path(path).parent.as_posix()),
                 namespace=own if image.sequence else None,
                 number=image.frame,
                 path=path,

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from drivemim.data.index.image_header import PILLOW_ERRORS
+
 _MAX_LABELS = 64
 """Most distinct values of a label map; dark photographs may have as few."""
 _SMOOTH = 0.9
@@ -131,7 +133,7 @@ def _is_label_map(path: Path, colours: bool) -> bool | None:
             if values is None or len(values) < 2:
                 return None if values else False
             pixels_hwC = np.atleast_3d(np.asarray(image))
-    except (OSError, ValueError):
+    except PILLOW_ERRORS:
         return False  # the builder names files that cannot be read
     equal = (pixels_hwC[:, 1:] == pixels_hwC[:, :-1]).all(axis=-1)
     return bool(equal.mean() > _SMOOTH)

@@ -25,7 +25,7 @@ from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import microseconds, warn_of_pose_times
-from drivemim.data.index.image_header import check_depth, check_upright, read_header
+from drivemim.data.index.image_header import check_bit_depth, check_upright, read_header
 from drivemim.errors import ConfigError, DataError
 from drivemim.files import posix_name, why_unreadable
 
@@ -352,9 +352,9 @@ def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
             header = read_header(stream)
         frame = data.token[row].as_py()
         check_upright(path, header, frame)
-        check_depth(path, header, frame)
+        check_bit_depth(path, header, frame)
         width, height = data.size[row].tolist()
-        plausible_intrinsics.check_image_size(path, header.size, (width, height), frame)
+        plausible_intrinsics.check_swapped_size(path, header.size, (width, height), frame)
 
 
 def frame_columns(

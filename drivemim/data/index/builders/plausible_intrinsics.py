@@ -1,4 +1,4 @@
-"""Checks of cameras' intrinsics: their unit and layout, and the images that they belong to.
+"""Checks of cameras' intrinsics (unit, layout, the images that they belong to) and image sizes.
 
 Letters: C calibrations, D rows of the table, X chosen rows.
 """
@@ -6,13 +6,11 @@ Letters: C calibrations, D rows of the table, X chosen rows.
 from __future__ import annotations
 
 import logging
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drivemim.array_types import Bools, Floats
+from drivemim.array_types import Bools, Floats, Ints
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.errors import DataError
 
@@ -20,10 +18,12 @@ _CENTRAL = 0.1
 """Largest distance of a principal point from the middle, as a fraction of the image's side."""
 _MAX_ASPECT = 2.0
 """Largest ratio of the two focal lengths of a camera whose pixels are nearly square."""
-_EDGE, _FAR = 0.9, 0.7
-"""Fractions of an image's side. A principal point beyond the first belongs to a larger image, if it
-is so in every image; beyond the second, it may."""
-_PIXELS = "in pixels of the stored images, and their width and height"
+_AT_EDGE = 0.9
+"""If every principal point lies beyond this fraction of the width and of the height, the intrinsics
+are those of a larger image: an error."""
+_FAR = 0.7
+"""If every principal point lies beyond this fraction of the width or of the height, or all lie as
+far to the other side, the intrinsics may be those of another image size: a warning."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ def check_intrinsics(
     normalised = (np.abs(center) <= 1).all(axis=1) & (np.abs(focal) < 10).all(axis=1)
     problems = [
         (transposed, "is transposed: write its rows as fx, 0, cx and 0, fy, cy and 0, 0, 1"),
-        (~np.isclose(bottom, [0, 0, 1], atol=1e-6).all(axis=1), "has another bottom row than 0, 0, "
+        (~np.isclose(bottom, [0, 0, 1], atol=1e-6).all(axis=1), "has a bottom row other than 0, 0, "
          "1: write fx, 0, cx and 0, fy, cy and 0, 0, 1, in pixels"),
         (normalised, "is a fraction of the image's size: multiply its first row by the width and "
          "its second row by the height, in pixels"),
@@ -99,7 +99,7 @@ def warn_of_left_out(rows: SourceRows, left_out: Bools) -> None:
 def check_principal_points(
     rows: SourceRows,
     center_D2: Floats,
-    size_D2: NDArray[np.int64],
+    size_D2: Ints,
     images: Bools,
     column: str = "camera_intrinsic",
 ) -> None:
@@ -108,7 +108,8 @@ def check_principal_points(
     A principal point that is outside in both directions, or that is at the lower right corner in
     every image, belongs to a larger image. Images that were cropped after calibration can also have
     an unusual principal point, so other cases give a warning: a principal point outside in one
-    direction, one that would be in the middle if cx and cy were swapped, or none near the middle.
+    direction, one that would be in the middle if cx and cy were swapped, or one that is far from
+    the middle in every image, to the same side.
 
     Args:
         rows: names of the images, or of their cameras.
@@ -121,70 +122,64 @@ def check_principal_points(
         DataError: naming the first such image.
     """
     chosen = np.flatnonzero(images)
-    describe = partial(_describe_center, rows, center_D2, size_D2, column)
+    if not len(chosen):
+        return
     fraction_X2 = center_D2[chosen] / size_D2[chosen]
-    outside_X2 = (fraction_X2 < 0) | (fraction_X2 >= (_EDGE if (fraction_X2 >= _EDGE).all() else 1))
-    if outside_X2.any():
-        is_other = bool(outside_X2.all(axis=1).any())
-        wrong = outside_X2.all(axis=1) if is_other else outside_X2.any(axis=1)
-        row = int(chosen[np.flatnonzero(wrong)[0]])
-        count = np.count_nonzero(wrong)
-        found = f"{describe(row)} lies outside or at the edge ({count} such rows)"
-        if is_other:
-            raise DataError(f"{found}; write {column} {_PIXELS}")
-    if (swapped := _have_swapped_centers(center_D2[chosen], size_D2[chosen])).any():
-        _log.warning(
-            "%s would be in the middle if cx and cy were swapped (%d such rows). Unless the images "
-            "were cut so after calibration, write cx in the first row of %s and cy in the second",
-            describe(int(chosen[np.flatnonzero(swapped)[0]])),
-            np.count_nonzero(swapped),
-            column,
-        )
-    elif outside_X2.any():
-        _log.warning(
-            "%s. Unless the images were cut after calibration, write %s %s", found, column, _PIXELS
-        )
-    elif len(chosen) and ((fraction_X2 > _FAR).all() or (fraction_X2 < 1 - _FAR).all()):
-        _log.warning(
-            "%s is not near the middle, and so it is in every image. Unless all were cut so after "
-            "calibration, write %s %s",
-            describe(int(chosen[0])),
-            column,
-            _PIXELS,
-        )
+    at_corner = bool((fraction_X2 >= _AT_EDGE).all())
+    outside_X2 = (fraction_X2 < 0) | (fraction_X2 >= (_AT_EDGE if at_corner else 1))
+    one_side_2 = (fraction_X2 > _FAR).all(axis=0) | (fraction_X2 < 1 - _FAR).all(axis=0)
+    in_pixels = f"write {column} in pixels of the stored images, and their width and height"
+    # The first problem that any image has is reported.
+    problems = (
+        (outside_X2.all(axis=1), True, f"lies outside or at the edge ({{count}} such rows); "
+         f"{in_pixels}"),
+        (_have_swapped_centers(fraction_X2, size_D2[chosen]), False, "would be in the middle if cx "
+         "and cy were swapped ({count} such rows). Unless the images were cropped like this after "
+         f"calibration, write cx in the first row of {column} and cy in the second"),
+        (outside_X2.any(axis=1), False, "lies outside or at the edge ({count} such rows). Unless "
+         f"the images were cropped after calibration, {in_pixels}"),
+        (np.full(len(chosen), one_side_2.any()), False, "is far from the middle, to the same side "
+         "in every image. Unless all were cropped like this after calibration, " + in_pixels),
+    )  # fmt: skip
+    for wrong_X, is_error, problem in problems:
+        if wrong_X.any():
+            row = int(chosen[wrong_X.argmax()])
+            width, height = size_D2[row]
+            message = (
+                f"{rows.file(row)}: {rows.name(row)} is {width} pixels wide and {height} high, and "
+                f"the principal point {center_D2[row].tolist()} of its {column} "
+                + problem.format(count=np.count_nonzero(wrong_X))
+            )
+            if is_error:
+                raise DataError(message)
+            _log.warning("%s", message)
+            return
 
 
-def _describe_center(
-    rows: SourceRows, center_D2: Floats, size_D2: NDArray[np.int64], column: str, row: int
-) -> str:
-    width, height = size_D2[row]
-    return (
-        f"{rows.file(row)}: {rows.name(row)} is {width} pixels wide and {height} high, and the "
-        f"principal point {center_D2[row].tolist()} of its {column}"
-    )
-
-
-def _have_swapped_centers(center_X2: Floats, size_X2: NDArray[np.int64]) -> Bools:
+def _have_swapped_centers(fraction_X2: Floats, size_X2: Ints) -> Bools:
     """Return whether principal points are in the middle only if cx and cy are swapped."""
-    off_X2 = np.abs(center_X2 / size_X2 - 0.5)
-    swapped_X2 = np.abs(center_X2[:, ::-1] / size_X2 - 0.5)
-    found: Bools = (off_X2 > _CENTRAL).all(axis=1) & (swapped_X2 <= _CENTRAL).all(axis=1)
-    return found
+    swapped_X2 = (fraction_X2 * size_X2)[:, ::-1] / size_X2
+    is_off_X = (np.abs(fraction_X2 - 0.5) > _CENTRAL).all(axis=1)
+    is_swapped_X: Bools = is_off_X & (np.abs(swapped_X2 - 0.5) <= _CENTRAL).all(axis=1)
+    return is_swapped_X
 
 
-def check_image_size(
-    path: Path, stored_hw: tuple[int, int] | None, size_wh: tuple[int, int], frame: str
+def check_swapped_size(
+    path: Path, header_hw: tuple[int, int] | None, size_wh: tuple[int, int], frame: str
 ) -> None:
     """Refuse a table row whose width and height are swapped relative to the image.
 
     Args:
         path: path of the image, for the error.
-        stored_hw: height and width in the image's header; None if it does not say.
+        header_hw: height and width in the image's header; None if it does not say.
         size_wh: width and height in sample_data.json.
         frame: token of the row, for the error.
+
+    Raises:
+        DataError: naming the image, both sizes and the fix.
     """
     width, height = size_wh
-    if stored_hw == (width, height) and width != height:
+    if header_hw == (width, height) and width != height:
         raise DataError(
             f"sample_data.json gives frame {frame} width {width} and height {height}, but its "
             f"image {path} is {height} pixels wide and {width} high; swap width and height in "

@@ -59,7 +59,7 @@ def poses_of(values: Any, rows: SourceRows) -> Floats:
     poses = _numbers(values, "poses")
     if poses.ndim == 3 and poses.shape[1:] == (4, 4):
         is_affine = np.isclose(poses[:, 3], [0, 0, 0, 1]).all(axis=1)
-        rows.refuse(~is_affine, "has another bottom row than 0, 0, 0, 1")
+        rows.refuse(~is_affine, "has a bottom row other than 0, 0, 0, 1")
         return np.concatenate([poses[:, :3, 3], rotations_of(poses[:, :3, :3], rows)], axis=1)
     if poses.ndim != 2 or poses.shape[1] != 7:
         raise DataError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drivemim.data.index.builders.folders import Folder, list_recordings
+from drivemim.data.index.builders.folders import Folder, list_folders
 from drivemim.data.index.builders.index_builder import (
     IndexBuilder,
     recording_problems,
@@ -124,7 +124,7 @@ def record_rig(
     folders = _check_roots(roots)
     base = Path(os.path.commonpath(folders))
     problems = ProblemList()
-    listed = list_recordings(folders, others_read=SCAN_SUFFIXES)
+    listed = list_folders(folders, others_read=SCAN_SUFFIXES)
     check_images_found(sum(len(each.images) for _, found in listed for each in found), folders)
     scenes = [
         scene for root, found in listed for scene in _scene_folders(root, found, base, problems)

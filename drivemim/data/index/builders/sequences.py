@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,24 @@ _UNITS = ((10**17, "nano", 9), (10**14, "micro", 6), (_NOT_COUNTED, "milli", 3))
 """Ranges of clocks since 1970: smallest number, unit, number of decimals of a second."""
 
 
+class SceneKey(NamedTuple):
+    """What identifies a sequence, which is a scene of the index.
+
+    Attributes:
+        split: the COCO file's split; empty for folders of images and videos.
+        name: name of the scene.
+    """
+
+    split: str
+    name: str
+
+
 @dataclass(frozen=True)
 class SequenceFrame:
     """One image.
 
     Attributes:
-        scene: key of its sequence: (split, name).
+        scene: key of its sequence.
         path: relative to the data root.
         size: width and height, pixels.
         source: the folder or COCO file that lists it.
@@ -39,7 +52,7 @@ class SequenceFrame:
         time: microseconds in its sequence; None to compute it from ``number`` and a rate.
     """
 
-    scene: tuple[str, str]
+    scene: SceneKey
     path: str
     size: tuple[int, int]
     source: Path
@@ -65,7 +78,7 @@ def arrange(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
         DataError: if two frames of a scene have the same number, only some have one, or different
             sequences cannot be told apart by name.
     """
-    by_scene: defaultdict[tuple[str, str], list[SequenceFrame]] = defaultdict(list)
+    by_scene: defaultdict[SceneKey, list[SequenceFrame]] = defaultdict(list)
     for frame in _apart(frames):
         by_scene[frame.scene].append(frame)
     return [frame for scene in sorted(by_scene) for frame in _numbered(by_scene[scene])]
@@ -73,20 +86,20 @@ def arrange(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
 
 def _apart(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
     """Return the frames; scene names that need it get their namespace as a prefix."""
-    claims: defaultdict[tuple[str, str], set[str | None]] = defaultdict(set)
+    claims: defaultdict[SceneKey, set[str | None]] = defaultdict(set)
     for frame in frames:
         claims[frame.scene].add(frame.namespace)
     apart: list[SequenceFrame] = []
-    origins: dict[tuple[str, str], tuple[str, str | None]] = {}
+    origins: dict[SceneKey, tuple[str, str | None]] = {}
     for frame in frames:
         split, name = frame.scene
         scene = frame.scene
         if frame.namespace is not None and len(claims[scene]) > 1:
-            scene = split, posixpath.normpath(posixpath.join(frame.namespace, name))
+            scene = SceneKey(split, posixpath.normpath(posixpath.join(frame.namespace, name)))
         if origins.setdefault(scene, (name, frame.namespace)) != (name, frame.namespace):
             raise DataError(
                 f"{frame.source}: the sequence of {frame.path} and another one are both called "
-                f"{scene[1]!r} in the split {split!r}; rename one"
+                f"{scene.name!r} in the split {split!r}; rename one"
             )
         apart.append(replace(frame, scene=scene))
     return apart
@@ -101,14 +114,14 @@ def _numbered(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
             if one.number == other.number:
                 raise DataError(
                     f"{other.source}: {one.path} and {other.path} are both frame {one.number} of "
-                    f"the sequence {one.scene[1]!r}; number them by time, and give every camera a "
-                    "sequence of its own"
+                    f"the sequence {one.scene.name!r}; number them by time, and give every camera "
+                    "a sequence of its own"
                 )
         return ordered
     if len(counted) < len(frames):
         numbered = next(frame for frame in frames if frame.number is not None)
         raise DataError(
-            f"{numbered.path} of the sequence {numbered.scene[1]!r} has a frame number, "
+            f"{numbered.path} of the sequence {numbered.scene.name!r} has a frame number, "
             f"{numbered.number}, and {counted[0].path} has none; give all of them one, or none"
         )
     ordered = sorted(frames, key=lambda frame: by_numbers(frame.path))
@@ -125,7 +138,7 @@ def frame_microseconds(frames: Sequence[SequenceFrame], rate: float) -> NDArray[
     Raises:
         DataError: if numbers are a clock's timestamps, or too far apart for 64 bits.
     """
-    by_scene: defaultdict[tuple[str, str], list[SequenceFrame]] = defaultdict(list)
+    by_scene: defaultdict[SceneKey, list[SequenceFrame]] = defaultdict(list)
     for frame in frames:
         by_scene[frame.scene].append(frame)
     firsts = {}
@@ -150,7 +163,7 @@ def _check_numbers(frames: Sequence[SequenceFrame], rate: float) -> None:
     if len(numbers) < 2:
         return
     what = f"{frames[0].source}:"
-    where = f"of the sequence {frames[0].scene[1]!r}"
+    where = f"of the sequence {frames[0].scene.name!r}"
     step = min(after - before for before, after in zip(numbers, numbers[1:], strict=False))
     if numbers[0] >= _NOT_COUNTED and step >= _CLOCK_STEP:
         unit, digits = next(each[1:] for each in _UNITS if numbers[0] >= each[0])

@@ -17,7 +17,7 @@ MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class ClipWindows:
+class ClipRule:
     """The rule that maps a sample to the frames of the clip that begins there.
 
     Attributes:
@@ -63,7 +63,7 @@ class ClipWindows:
         rows_ATN = self.index.samples.keyframes[safe_AT[..., None], self.cameras]
         return np.where(inside_AT[..., None], rows_ATN, -1)
 
-    def within(self, samples: Ints) -> tuple[Bools, Bools]:
+    def cameras_and_steps(self, samples: Ints) -> tuple[Bools, Bools]:
         """Return which cameras a scene has, and which steps are before the end.
 
         Args:
