@@ -5,6 +5,7 @@ The command line tools print these errors as one line. Other exceptions keep the
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -12,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from numbers import Integral, Real
 
@@ -143,6 +144,17 @@ def let_rank_zero_report(launcher: str = "pytorch") -> None:
         time.sleep(_PATIENCE)
 
 
+def tell_torchrun(line: str) -> None:
+    """Let torchrun's own report, which comes last, give the reason in place of ``<N/A>``.
+
+    Args:
+        line: the error as one line.
+    """
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        with suppress(OSError), open(path, "w", encoding="utf-8") as file:
+            json.dump({"message": line, "timestamp": int(time.time())}, file)
+
+
 @contextmanager
 def one_line_stops(launcher: str = "none") -> Iterator[None]:
     """Exit with one line if Ctrl-C or SIGTERM ended the process, and with the status of shells.
@@ -161,6 +173,7 @@ def one_line_stops(launcher: str = "none") -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if process_rank(launcher) == 0:
             print(str(stop) or "Stopped by Ctrl-C", file=sys.stderr, flush=True)
+            tell_torchrun(str(stop))
         else:
             time.sleep(_GRACE)
         sys.exit(status)
@@ -194,10 +207,13 @@ def one_line_errors(launcher: str = "none") -> Iterator[None]:
         # A data loader worker puts its whole traceback in the message; the error is at the end.
         line = f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}"
         rank = process_rank(launcher)
+        tell_torchrun(line)
         sys.exit(f"rank {rank}: {line}" if rank else line)
     except Exception as error:
         let_rank_zero_report(launcher)  # whose end may be the reason
-        if isinstance(error, RuntimeError) and (killed := describe_killed_worker(error)):
+        killed = describe_killed_worker(error) if isinstance(error, RuntimeError) else None
+        tell_torchrun(killed or f"{type(error).__name__}: {error}")
+        if killed:
             sys.exit(killed)
         raise
 

@@ -168,9 +168,9 @@ def warn_of_stretch(dataset: Any) -> str | None:
         transforms = getattr(frames.pipeline, "transforms", ())
         for size in (getattr(transform, "image_size", None) for transform in transforms):
             if size is not None and (
-                line := describe_stretched(frames.index, frames.rows, size, 1)
+                described := describe_stretched(frames.index, frames.rows, size, 1)
             ):
-                return line
+                return described[0]
     return None
 
 

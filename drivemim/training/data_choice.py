@@ -27,7 +27,7 @@ from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.image_shapes import fitting_size, image_shapes
 from drivemim.data.index.index_building import IndexKind, build_index
-from drivemim.data.index.scene_selection import ALL
+from drivemim.data.index.scene_selection import ALL, has_scenes
 from drivemim.errors import ConfigError, DataError
 from drivemim.files import plain_path
 
@@ -205,7 +205,8 @@ def options_of_data(
 ) -> dict[str, Any]:
     """Choose scenes and image size by the data, and print them.
 
-    Without ``scenes``, a config that takes all scenes gets those that no detector is evaluated on.
+    Without ``scenes``, a config that takes all scenes, or scenes that the data do not have, gets
+    those that no detector is evaluated on.
     An image size that stretches the most common images by more than 10 % is replaced by one of
     about as many pixels.
 
@@ -234,6 +235,9 @@ def options_of_data(
     settings = _settings_at(config, data)
     named = _named_scenes(scenes, options, data)
     selection = settings.get("scenes") if named is None else named
+    if named is None and selection is not None and not has_scenes(index, selection):
+        print_log(f"scenes: {index.path} has no {selection}, which {name} names")
+        selection = None
     if selection is None and f"{data}scenes" not in options:
         selection = _pretraining_scenes(index)
     if selection != settings.get("scenes"):

@@ -23,7 +23,7 @@ from drivemim.training.data_choice import (
 )
 from drivemim.training.earlier_run import earlier_run, warn_without_config
 from drivemim.training.run import train
-from drivemim.training.run_time import iterations_in
+from drivemim.training.run_time import check_hours, iterations_in
 from drivemim.training.start_point import choose_start
 from drivemim.training.start_weights import set_initial_weights
 from drivemim.training.work_dir import checkpoint_folder, read_progress
@@ -114,6 +114,8 @@ def pretrain(
     """
     if iterations is not None and hours is not None:
         raise ConfigError("--iterations and --hours: give one")
+    if hours is not None:
+        check_hours(hours)
     source = _check_data(config, data, scenes, index)
     folder = _work_dir(work_dir, source, config, options)
     earlier = earlier_run(folder, resume, config)

@@ -84,6 +84,15 @@ class IterationTimes(Hook):
         return sum(waits) / len(waits) / self.seconds
 
 
+def check_hours(hours: float) -> None:
+    """Refuse a time that is too short to be measured.
+
+    Raises:
+        ConfigError: naming the smallest one.
+    """
+    check_range("--hours", hours, _SHORTEST)
+
+
 def iterations_in(
     hours: float,
     config: str | Path,
@@ -108,7 +117,7 @@ def iterations_in(
         ConfigError: if the time is too short, or the config cannot be trained by iterations.
         KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
-    check_range("--hours", hours, _SHORTEST)
+    check_hours(hours)
     if (options or {}).get("train_cfg.max_iters"):
         raise ConfigError("--hours and --cfg-options train_cfg.max_iters=N: give one")
     times = time_iterations(config, amp=amp, options=options)

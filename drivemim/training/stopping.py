@@ -72,12 +72,14 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) or _hidden_stop(error) is not None:
             for worker in set(multiprocessing.active_children()) - self._others:
                 if worker.daemon:
                     worker.terminate()
         for number, handler in self._replaced.items():
             signal.signal(number, handler)
+        if (stop := _hidden_stop(error)) is not None:
+            raise stop from None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
@@ -97,6 +99,18 @@ class StopSignals:
             number=first or number,
             advice=as_spoken(GO_ON) if self.is_training else "",
         )
+
+
+def _hidden_stop(error: BaseException | None) -> RunStopped | None:
+    """Return the stop during whose handling another error arose, in code that catches everything.
+
+    MMEngine raises a SyntaxError if a config is being formatted for a checkpoint.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+        if isinstance(error, RunStopped):
+            return error
+    return None
 
 
 def _end_with_parent(parent: int) -> None:

@@ -70,7 +70,7 @@ def test_numbers_times_and_commands(work_dir):
     missed = cells(page, "pedestrian, log-average miss rate")
     assert missed[1:] == ["75.0", "80.0", "-5.0"]
     assert cells(page, "vehicle, calibration error")[1:] == ["-", "-", "-"]
-    assert cells(page, "Do it") == ["Do it", "61 s", "kept from an earlier run"]
+    assert cells(page, "Do it") == ["Do it", "61 s, in an earlier run"]
     assert "python tools/x.py --y &#x27;a b&#x27;" in page
     assert "finetune_iterations = 77" in page
     sentence = (

@@ -80,6 +80,8 @@ def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path):
         chosen(index, scenes=["val"], **{f"{DATA}.scenes": "val"})
     with pytest.raises(DataError, match="nowhere"):
         chosen(index, scenes=["nowhere"])
+    # A config of another data set, whose split these data do not have.
+    assert chosen(index, "vit_micro_town")[f"{DATA}.scenes"] == ["more:*", "train:*"]
 
 
 def test_official_splits_of_nuscenes_are_known(tmp_path):
@@ -280,3 +282,9 @@ def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch
         iterations_in(1, "vit_micro_frames", options={**options, "train_cfg.max_iters": 9})
     with pytest.raises(ConfigError, match="--hours 0 must be"):
         iterations_in(0, "vit_micro_frames", options=options)
+
+
+def test_hours_are_checked_before_the_folder_is_indexed(drives, tmp_path):
+    with pytest.raises(ConfigError, match="hours=0 must be"):
+        drivemim.pretrain(data=drives, work_dir=tmp_path / "run", hours=0)
+    assert not list(tmp_path.iterdir())

@@ -159,6 +159,7 @@ def test_a_mistake_is_one_line_of_rank_zero(repository, tmp_path, mistake, said)
     (place,) = [number for number, line in enumerate(err) if said in line]
     assert err[place].startswith(said)
     assert "torch/distributed/elastic" in err[place + 1]  # torchrun's own report
+    assert any("traceback : " in line and said in line for line in err[-3:])
     assert "rank 1: " not in "\n".join(err)
 
 

@@ -272,15 +272,11 @@ def _loss_parts(work_dir: Path) -> list[ReportPart]:
 
 def _times(results: Sequence[StepResult]) -> Table:
     rows = [
-        [
-            done.step.title,
-            f"{done.seconds:.0f} s",
-            "kept from an earlier run" if done.skipped else "",
-        ]
+        [done.step.title, f"{done.seconds:.0f} s" + (", in an earlier run" if done.skipped else "")]
         for done in results
     ]
     return Table(
-        ["step", "time", ""],
+        ["step", "time"],
         rows,
         "The two fine-tunings run side by side on half of the cores each, and so do the two "
         "evaluations.",

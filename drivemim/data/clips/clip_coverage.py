@@ -252,8 +252,10 @@ def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float |
     return median, bool(frames.keyframe[chosen].all())
 
 
-def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: int) -> str | None:
-    """Return one line on images that ``image_size`` stretches by more than 10 %, None without any.
+def describe_stretch(
+    clips: ClipSet, image_size: tuple[int, int], patch_size: int
+) -> tuple[str, float] | None:
+    """Describe images that ``image_size`` stretches by more than 10 %; see ``describe_stretched``.
 
     Args:
         clips: the clips; every image of their scenes and cameras counts.

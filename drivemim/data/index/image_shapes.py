@@ -30,14 +30,18 @@ def image_shapes(index: FrameIndex, rows: Ints) -> Ints:
 
 def describe_stretched(
     index: FrameIndex, rows: Ints, image_size: tuple[int, int], patch_size: int
-) -> str | None:
-    """Return one line on images that ``image_size`` stretches by more than 10 %, None without any.
+) -> tuple[str, float] | None:
+    """Describe images that ``image_size`` stretches by more than 10 %.
 
     Args:
         index: the data set.
         rows: rows of the images.
         image_size: height and width that the images are resized to, pixels.
         patch_size: number that a suggested height and width are multiples of, pixels; 1 for any.
+
+    Returns:
+        One line, and the factor by which the most common of these images are stretched; None if
+        there are none.
     """
     sizes_F2 = image_shapes(index, rows)
     better = fitting_size(sizes_F2, image_size, patch_size)
@@ -54,11 +58,13 @@ def describe_stretched(
         if fewer.sum() < stretched_F.sum()
         else "No size was found that stretches fewer: the images differ in their proportions"
     )
-    return (
+    factor = max(ratio, 1 / ratio)
+    line = (
         f"{index.path}: image_size={image_size} (height, width) stretches {stretched_F.mean():.1%} "
         f"of the images, for example those of ({height}, {width}), which it makes "
-        f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
+        f"{factor:.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
     )
+    return line, factor
 
 
 def fitting_size(

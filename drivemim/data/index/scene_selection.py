@@ -19,6 +19,15 @@ ALL = "*"
 """Placeholder for a scene's name: every scene of the split."""
 
 
+def has_scenes(index: FrameIndex, scenes: str | Sequence[str]) -> bool:
+    """Return whether all of the named scenes are in an index; see ``select_scenes``."""
+    try:
+        select_scenes(index, scenes)
+    except DataError:
+        return False
+    return True
+
+
 def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
     """Return the rows of the named scenes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,13 +20,17 @@ from drivemim.errors import ConfigError
 from drivemim.registry import HOOKS
 from drivemim.training.bare_model import bare_model
 
+_FAR = 1.5
+"""Factor above which stretched images are warned of."""
+
 
 @HOOKS.register_module()
 class ReportClips(Hook):
     """Log one line per clip data set before the first iteration.
 
     The line gives the number of clips and the fraction of their frames that is valid. A second line
-    follows if ``image_size`` stretches images by more than 10 %; it suggests another size. Training
+    follows if ``image_size`` stretches images by more than 10 %; it suggests another size. It is a
+    warning above a factor of 1.5, which images have whose height and width were swapped. Training
     is refused if most frames are missing. Data sets without clips are skipped.
     """
 
@@ -45,7 +50,9 @@ class ReportClips(Hook):
             coverage = measure_coverage(dataset.clips)
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
             if stretch := describe_stretch(dataset.clips, dataset.image_size, patch_size):
-                print_log(stretch, logger="current")
+                line, factor = stretch
+                level = logging.WARNING if factor > _FAR else logging.INFO
+                print_log(line, logger="current", level=level)
             check_valid_fraction(dataset.clips, coverage)
 
 

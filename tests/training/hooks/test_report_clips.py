@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import cv2
@@ -28,10 +29,21 @@ def index(tmp_path):
 
 
 @pytest.fixture
-def lines(monkeypatch):
+def levels():
+    """Return the levels of the logged lines."""
+    return []
+
+
+@pytest.fixture
+def lines(monkeypatch, levels):
     """Return the logged lines."""
     found = []
-    monkeypatch.setattr(report_clips, "print_log", lambda line, logger: found.append(line))
+
+    def print_log(line, logger, level=logging.INFO):
+        found.append(line)
+        levels.append(level)
+
+    monkeypatch.setattr(report_clips, "print_log", print_log)
     return found
 
 
@@ -114,6 +126,17 @@ def test_stretched_images_are_reported(tmp_path, lines):
     lines.clear()
     _train_on(_clips(index, 1, scenes=["square"]))
     assert len(lines) == 1
+
+
+def test_images_that_are_stretched_far_are_warned_of(tmp_path, lines, levels):
+    for name, width in (("wide", 32), ("near", 20)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "0.png"), np.full((16, width, 3), 9, np.uint8))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    for name, level in (("wide", logging.WARNING), ("near", logging.INFO)):
+        levels.clear()
+        _train_on(_clips(index, 1, scenes=[name]))
+        assert levels == [logging.INFO, level], name
 
 
 def test_images_of_many_proportions_get_no_circular_advice(tmp_path, lines):

@@ -151,6 +151,25 @@ def test_a_handler_of_the_callers_own_stays(toys, tmp_path, monkeypatch):
     assert heard == [signal.SIGTERM]
 
 
+def _interrupted_twice():
+    with StopSignals() as signals:
+        signals.is_training = True
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException as error:
+            raise SyntaxError("Failed to format the config file") from error
+
+
+def test_a_second_interrupt_is_not_lost_in_an_error_that_it_causes():
+    """MMEngine formats the config of a checkpoint, and calls whatever fails a syntax error."""
+    with pytest.raises(RunStopped, match="Stopped by Ctrl-C at once") as stop:
+        _interrupted_twice()
+    assert stop.value.status == 130
+    with pytest.raises(ValueError, match="of another kind"), StopSignals():
+        raise ValueError("of another kind")
+
+
 def _receive_one():
     with StopSignals() as signals:
         signals.is_training = True
