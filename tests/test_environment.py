@@ -145,7 +145,7 @@ def test_version_of_what_is_not_installed():
     assert installed_version("pytest") == pytest.__version__
 
 
-def test_tool_runs_and_its_exit_code_tells(repository):
+def test_check_env_exits_with_0_only_without_problems(repository):
     done = subprocess.run(
         [sys.executable, "tools/check_env.py"],
         cwd=repository,

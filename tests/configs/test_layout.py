@@ -19,7 +19,7 @@ def bases_of(path):
     return None
 
 
-def test_there_are_few():
+def test_there_are_at_most_fifty_configs():
     assert len(list(CONFIGS.rglob("*.py"))) <= 50
 
 

@@ -91,7 +91,7 @@ def test_a_clip_of_nothing_at_all(small_index):
     assert not clip.valid_BTN.any()
 
 
-def test_which_clips_there_are(small_index):
+def test_number_of_clips(small_index):
     assert len(_dataset(small_index)) == 6
     assert len(_dataset(small_index, num_frames=3)) == 6
     assert len(_dataset(small_index, num_frames=3, drop_incomplete=True)) == 2

@@ -171,7 +171,7 @@ class TestDataSet:
             FrameDetection(index=small_index, filters={}, label_fraction=2.0)
 
 
-def test_the_images_of_a_fraction_are_there(small_root, small_index):
+def test_the_images_of_a_label_fraction_exist(small_root, small_index):
     dataset = FrameDetection(index=small_index, filters={}, label_fraction=0.01)
     for number in range(len(dataset)):
         assert cv2.imread(dataset.get_data_info(number)["img_path"]) is not None

@@ -78,7 +78,9 @@ def test_headings_are_those_of_the_devkits_box(camera_yaw, pitch, roll, heading)
 
 @given(angles, st.floats(-1.4, 1.4), angles, st.lists(angles, max_size=5), st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_there_and_back_is_exact(camera_yaw, pitch, roll, headings, mirrored):
+def test_boxes_in_the_camera_frame_and_back_are_unchanged(
+    camera_yaw, pitch, roll, headings, mirrored
+):
     pose = camera_pose(camera_yaw, pitch, roll, (411.0, 1181.0, 1.5))
     if mirrored:
         pose = pose @ np.diag([-1.0, 1, 1, 1])

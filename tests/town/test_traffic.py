@@ -28,7 +28,7 @@ def test_routes_are_smooth_and_end_in_the_right_lane(turn):
     assert positions[1][expected[0]] == pytest.approx(expected[1], abs=0.05)
 
 
-def test_a_stop_stands_still_before_the_line_and_goes_on():
+def test_a_vehicle_stops_before_the_line_and_continues():
     driven = ego_distances(DrivingPlan(0, 2.0, 8.0, 26.0), 10.0)
     speeds = np.diff(driven) / 0.05
     standing = speeds == 0

@@ -103,7 +103,7 @@ def test_a_detector_that_is_complete_says_so(toys, detected, tmp_path, capsys):
     assert "epoch_1.pth is of epoch 1, and train_cfg.max_epochs=1. Nothing" in said
 
 
-def test_no_run_goes_on_from_weights_alone(toys, detected, tmp_path):
+def test_no_run_is_resumed_from_weights_alone(toys, detected, tmp_path):
     state = torch.load(detected, weights_only=False)["state_dict"]
     for content in (state, {"state_dict": state}, {"state_dict": state, "meta": {"iter": 2}}):
         torch.save(content, tmp_path / "weights.pth")

@@ -103,7 +103,7 @@ def test_nothing_is_written_before_it_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_epochs_where_there_are_none():
+def test_schedulers_by_epoch_are_refused_in_loops_of_iterations():
     cosine = dict(type="CosineAnnealingLR", begin=0, end=12)  # by_epoch is MMEngine's default
     found = complaint([WARM_UP, cosine], type="IterBasedTrainLoop", max_iters=600)
     assert "param_scheduler.1 (CosineAnnealingLR) has by_epoch=True, and there are no" in found
@@ -176,7 +176,7 @@ def test_schedules_of_several_optimizers():
     assert found.endswith("param_scheduler.head.0.end=50")
 
 
-def test_epochs_that_become_iterations_act_where_there_are_no_epochs():
+def test_schedulers_that_convert_epochs_to_iterations_are_allowed_in_loops_of_iterations():
     """600 iterations of 50 are 12 epochs."""
     cosine = dict(type="CosineAnnealingLR", convert_to_iter_based=True, begin=0, end=12, T_max=12)
     found = rates(cosine, 600, 50)

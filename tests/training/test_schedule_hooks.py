@@ -14,7 +14,7 @@ from drivemim.training.training_length import training_length
 TOYS = Path(__file__).resolve().parents[1] / "toys" / "configs"
 
 
-def test_checkpoints_by_epoch_where_there_are_none(tmp_path):
+def test_checkpoints_by_epoch_are_refused_in_loops_of_iterations(tmp_path):
     options = {"default_hooks.checkpoint.by_epoch": True}
     with pytest.raises(ConfigError, match=r"default_hooks.checkpoint.by_epoch=False"):
         train(TOYS / "toy.py", work_dir=tmp_path, options=options)

@@ -243,7 +243,7 @@ def test_rigs_of_two_and_of_six_cameras_as_xyzw(tmp_path, caplog):
         _check_cameras(tmp_path, *map(_xyzw, six))
 
 
-def test_boxes_that_lie_are_refused_only_if_there_are_enough(tmp_path, caplog):
+def test_boxes_on_their_side_are_refused_only_if_there_are_enough(tmp_path, caplog):
     def check(rotations, table="sample_annotation"):
         caplog.clear()
         rows = _rows(tmp_path, table, range(len(rotations)))

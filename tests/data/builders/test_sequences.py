@@ -51,7 +51,7 @@ def test_a_namespace_is_named_only_where_it_is_needed():
     assert [each[0][1] for each in arranged(top, frames[1])] == ["b/s", "s"]
 
 
-def test_sequences_that_stay_alike_are_refused():
+def test_a_sequence_and_a_folder_of_one_name_are_refused():
     """A sequence ``x`` and a folder ``x``."""
     with pytest.raises(ValueError, match=r"x/0\.jpg and another one are both called 'x' in the"):
         arrange([frame("x", "y/0.jpg", 0, "."), frame("x", "x/0.jpg")])

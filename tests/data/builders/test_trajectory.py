@@ -38,7 +38,7 @@ def test_noise_of_two_near_poses_does_not_send_the_ego_away():
     assert _at(times, x, [-50]) == pytest.approx([-0.05 * 0.98 / 0.101])
 
 
-def test_motion_goes_on_for_no_longer_than_it_was_recorded():
+def test_motion_is_extrapolated_for_no_longer_than_it_was_recorded():
     """Two poses 1 ms and 2 cm apart: at most 2 cm on, not 1 m."""
     assert _at([0, 1], [0, 0.02], [-50, 51]) == pytest.approx([-0.02, 0.04])
     # 40 ms are enough for 30 ms more.

@@ -52,7 +52,7 @@ def test_attention_scopes(
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
-def test_invalid_frames_are_not_looked_at(
+def test_invalid_frames_do_not_change_the_predictions_of_others(
     build: Build, clips: Clips, mask: torch.Tensor, visible: MaskedFeatures, scope: str
 ) -> None:
     valid = clips.valid_BTN.clone()

@@ -152,7 +152,7 @@ def test_padding_beyond_the_edge_is_excluded() -> None:
     torch.testing.assert_close(first[..., 2], alone.transpose(1, 2))
 
 
-def test_gradients_are_finite_with_windows_over_the_edge_and_recomputed_alike() -> None:
+def test_gradients_with_windows_over_the_edge_are_finite_and_equal_recomputed_ones() -> None:
     gradients = []
     for with_cp in (False, True):
         model = build(window_size=2, global_blocks=2, with_cp=with_cp).train()

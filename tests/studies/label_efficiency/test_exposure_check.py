@@ -97,7 +97,7 @@ def test_boxes_of_no_more_labels_than_the_fraction_are_reported_and_not_marked(c
         check(part, fractions=(1.0, 0.15))
 
 
-def test_every_backbone_of_an_initialisation_is_looked_at(check, saw):
+def test_every_backbone_of_an_initialisation_is_checked(check, saw):
     plain = saw("train")
     with pytest.raises(ConfigError, match="read by ObjectMask"):
         check(plain, saw("train", masking="ObjectMask"))
