@@ -8,7 +8,8 @@ The teacher is the backbone of a quarter of the time, whose student gets the oth
 
 ``untrained.safetensors`` is made in the same way with ``--iterations 1
 optim_wrapper.optimizer.lr=0``, so its features are those of a random initialisation. Iterations
-are chosen so that the times, the teacher's included, are equal. docs/results/results.md has the
+are chosen so that the times, the teacher's included, should be equal; the times of a step come from
+a busy machine, so compare them in the report first. docs/results/results.md has the
 commands that generate the town and build the two indices.
 """
 
