@@ -136,9 +136,8 @@ def read_image(
     found = image.shape[:2] if header.size is None else header.size
     if found != stored:
         raise DataError(
-            f"{name} is {found[1]}x{found[0]} but the index (or the COCO "
-            f"file) has {stored[1]}x{stored[0]}; correct the COCO file if it is wrong, and build "
-            "the index again with drivemim index"
+            f"{name} is {found[1]}x{found[0]} but the index has {stored[1]}x{stored[0]}. Build the "
+            "index again with drivemim index; if a COCO file has this size, correct it first"
         )
     top, left, height, width = (number // factor for number in crop)
     part = image[top : top + height, left : left + width]
