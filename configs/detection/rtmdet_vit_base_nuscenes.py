@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/schedules/detection.py', '../_base_/runtime.py'
 ]
 default_scope = 'mmdet'
+# IgnoringSoftLabelAssigner is in drivemim.models.heads.
 custom_imports = dict(imports=[*_base_.custom_imports.imports, 'drivemim.models.heads'])
 
 model = dict(

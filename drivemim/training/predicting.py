@@ -151,8 +151,8 @@ def _default_folder(checkpoint: Path, selection: PredictionSource) -> Path:
     others = (first.with_name(f"{first.name}-{number}") for number in count(2))
     folder = next(each for each in chain([first], others) if _is_free(each, selection.path))
     if folder != first:
-        others = _source_of(first) or "another program"
-        print_log(f"{first} has the predictions of {others}: these go to {folder}")
+        owner = _source_of(first) or "another program"
+        print_log(f"{first} has the predictions of {owner}: these go to {folder}")
     return folder
 
 

@@ -49,8 +49,25 @@ def test_it_measures_a_real_run(index, capsys):
     assert 0 <= int(waiting) <= 100
 
 
+def test_quotes_keep_spaces(index, tmp_path):
+    copy = tmp_path / "two words" / "index.arrow"
+    copy.parent.mkdir()
+    copy.write_bytes(index.read_bytes())
+    variant = benchmark.parse_variant(
+        f"vit_micro_frames 'train_dataloader.dataset.index={copy}' train_dataloader.batch_size=3",
+        None,
+    )
+    assert variant.config == "vit_micro_frames"
+    assert variant.options == {
+        "train_dataloader.dataset.index": str(copy), "train_dataloader.batch_size": 3
+    }  # fmt: skip
+
+
 def test_mistakes_are_named(capsys):
     with pytest.raises(ConfigError, match="'lr' is not KEY=VALUE"):
         benchmark.parse_variant("vit_micro_frames lr", None)
+    for text in ("vit_micro_frames 'a=1", "", " "):
+        with pytest.raises(ConfigError, match="is not CONFIG"):
+            benchmark.parse_variant(text, None)
     with pytest.raises(SystemExit, match="ConfigError: there is no config gone"):
         benchmark.main(["gone"])

@@ -19,13 +19,13 @@ def test_flops_by_hand(repository: Path) -> None:
     config = repository / "configs/pretrain/vit_micro_town.py"
     cost = step_cost(str(config), frames=2, repeats=0, device=torch.device("cpu"))
     # 192x320 pixels: 240 patches, 180 hidden. Six vectors of 64 channels make 768 numbers each.
-    assert cost.gflops["head"] == pytest.approx(2 * 180 * 6 * 64 * 768 / 1e9)
+    assert cost.gflops["heads"] == pytest.approx(2 * 180 * 6 * 64 * 768 / 1e9)
     # 60 visible patches: embedding, six blocks of 12 D x D maps, attention of 60 with 60.
     embedding, blocks = 60 * 768 * 128, 6 * 60 * 12 * 128**2
     attention = 6 * 2 * 60 * 60 * 128
     encoder = 2 * (embedding + blocks + attention) / 1e9
     assert cost.gflops["encoder"] == pytest.approx(encoder, rel=1e-6)
-    parts = ("encoder", "decoder", "head")
+    parts = ("encoder", "decoder", "heads")
     assert cost.gflops["total"] == pytest.approx(sum(cost.gflops[part] for part in parts))
     assert cost.milliseconds != cost.milliseconds  # NaN: nothing was timed
 
@@ -38,9 +38,31 @@ def test_a_guide_is_not_counted_as_encoder(repository: Path) -> None:
         )
         for name in ("random", "attention_guided")
     )  # fmt: skip
-    assert plain.gflops["teacher"] == 0
-    assert guided.gflops["teacher"] > 0
+    assert plain.gflops["teachers"] == 0
+    assert guided.gflops["teachers"] > 0
     assert guided.gflops["encoder"] == pytest.approx(plain.gflops["encoder"])
+
+
+@pytest.mark.parametrize("name", ["features", "average"])
+def test_a_target_with_a_teacher_by_hand(repository: Path, name: str) -> None:
+    """The teacher encodes all 240 patches; the rest is as without it."""
+    plain, taught = (
+        step_cost(str(repository / each), frames=2, repeats=0, device=torch.device("cpu"))
+        for each in (
+            "configs/pretrain/vit_micro_town.py",
+            f"tools/studies/configs/pretrain/vit_micro_{name}_town.py",
+        )
+    )
+    embedding, blocks = 240 * 768 * 128, 6 * 240 * 12 * 128**2
+    attention = 6 * 2 * 240 * 240 * 128
+    teacher = 2 * (embedding + blocks + attention) / 1e9
+    assert taught.gflops["teachers"] == pytest.approx(teacher, rel=1e-6)
+    # Three maps of 128 channels are predicted, for all patches if they are an auxiliary target.
+    own, patches = (0.0, 180) if name == "features" else (plain.gflops["heads"], 240)
+    head = 2 * patches * 6 * 64 * 3 * 128 / 1e9
+    assert taught.gflops["heads"] == pytest.approx(own + head, rel=1e-6)
+    for part in ("encoder", "decoder"):
+        assert taught.gflops[part] == pytest.approx(plain.gflops[part], rel=1e-6)
 
 
 def test_loading_is_measured_on_the_configs_own_data(repository: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Merging of views by sample token, independent of the order."""
+"""Merging of views (the boxes of one camera's image) by sample, independent of the order."""
 
 from dataclasses import fields, replace
 
@@ -52,7 +52,7 @@ def test_overlap_by_hand():
     # A quarter turn: a cross of 4 x 2 and 2 x 4 shares 2 x 2 of 12.
     _, overlaps = ground_overlaps(make([[0, 0, 0], [0, 0, 0]], yaw=[0.0, np.pi / 2]))
     assert overlaps[0] == pytest.approx(4 / 12)
-    # Boxes of two classes never meet.
+    # Boxes of two classes are never paired.
     assert len(ground_overlaps(make([[0, 0, 0], [0, 0, 0]], labels=[0, 5]))[0]) == 0
 
 
@@ -81,7 +81,7 @@ def test_an_object_in_two_cameras_is_kept_once_with_its_best_score():
     assert len(merged["t"]) == 2  # nothing is suppressed across samples
 
 
-def test_a_box_that_is_left_out_leaves_nothing_out():
+def test_a_suppressed_box_suppresses_nothing():
     row = make([[0, 0, 0], [2, 0, 0], [4, 0, 0]], scores=[0.9, 0.8, 0.7])  # neighbours share 1/3
     assert merge_views([("a", row)], overlap=0.2)["a"].scores_M.tolist() == [0.9, 0.7]
     assert len(merge_views([("a", row)], overlap=0.4)["a"]) == 3
@@ -93,11 +93,11 @@ def test_neither_the_order_of_images_nor_of_boxes_matters(seed, count, random):
     boxes = random_boxes(seed, count)
     owners = np.random.default_rng(seed).integers(0, 6, count)
     views = [(f"sample-{owner % 2}", boxes.take(owners == owner)) for owner in range(6)]
-    merged = merge_views(views, max_boxes=15)
+    merged = merge_views(views, max_boxes=15, overlap=0.2)
     shuffled = [(token, each.take(np.random.default_rng(1).permutation(len(each))))
                 for token, each in views]  # fmt: skip
     random.shuffle(shuffled)
-    again = merge_views(shuffled, max_boxes=15)
+    again = merge_views(shuffled, max_boxes=15, overlap=0.2)
     assert set(merged) == set(again) == {"sample-0", "sample-1"}
     for token in merged:
         assert same(merged[token], again[token])
@@ -106,14 +106,14 @@ def test_neither_the_order_of_images_nor_of_boxes_matters(seed, count, random):
         assert not (ground_overlaps(merged[token])[1] > 0.2).any()
 
 
-def test_a_subset_of_cameras_does_not_change_their_clips():
+def test_other_cameras_do_not_change_the_boxes_of_a_subset():
     # Three cameras whose views do not overlap, and a fourth that overlaps with the first alone.
     first, second, third = (make([[x, 0, 0], [x + 5, 0, 0]]) for x in (0, 100, 200))
     fourth = make([[0.1, 0, 0]], scores=0.4)
     every = merge_views([("a", first), ("a", second), ("a", third), ("a", fourth)])["a"]
     some = merge_views([("a", third), ("a", first)])["a"]
-    left = every.take(np.isin(every.centers_M3[:, 0], [0, 5, 200, 205]))
-    assert same(left, some)
+    expected = every.take(np.isin(every.centers_M3[:, 0], [0, 5, 200, 205]))
+    assert same(expected, some)
 
 
 def test_degenerate_boxes_and_nothing_at_all():
@@ -122,7 +122,7 @@ def test_degenerate_boxes_and_nothing_at_all():
     assert len(merge_views([("a", random_boxes(0, 5))], max_boxes=0)["a"]) == 0
     flat = make([[0, 0, 0]] * 2, size=(0.0, 4.0, 1.0))
     wrong = make([[np.nan, 0, 0]] * 2)
-    # Not for this step to hide: the check of the results names them.
+    # They are kept, so that the check of the results can report them.
     assert len(merge_views([("a", flat), ("a", wrong)])["a"]) == 4
     with pytest.raises(ValueError, match="overlap=2"):
         merge_views([], overlap=2)

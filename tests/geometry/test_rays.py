@@ -25,11 +25,13 @@ def test_rays_by_hand():
 
 def test_a_flipped_image_has_flipped_rays():
     """Flipping the image turns x into width - x: fx is negated, cx becomes width - cx."""
-    flipped_k = torch.tensor([[-100.0, 0, 200 - 100], [0, 100, 50], [0, 0, 1]])
+    width = 200
     k = torch.tensor(K)
-    k[0, 2], flipped_k[0, 2] = 80, 120
-    rays = patch_rays(k, torch.eye(4), (3, 4), (100, 200))
-    flipped = patch_rays(flipped_k, torch.eye(4), (3, 4), (100, 200))
+    k[0, 2] = 80  # not the centre, where a flip would not show
+    flipped_k = k.clone()
+    flipped_k[0, 0], flipped_k[0, 2] = -k[0, 0], width - k[0, 2]
+    rays = patch_rays(k, torch.eye(4), (3, 4), (100, width))
+    flipped = patch_rays(flipped_k, torch.eye(4), (3, 4), (100, width))
     torch.testing.assert_close(flipped, rays.flip(1))
 
 

@@ -1,12 +1,13 @@
 """Benchmark of whole pretraining iterations with their data loading, side by side.
 
-Every variant is a real run with the config's own data loader and workers, in a folder that is
-removed. The variants take turns for several rounds, so that a change of the machine's load meets
-them all; the table has medians over the rounds. The first iterations of a run are not counted.
+Every variant is a real run with the config's own data loader and workers, in a temporary folder.
+The variants take turns for several rounds, so that a change of the machine's load affects all of
+them equally; the table has medians over the rounds. The first iterations of a run are not counted.
 """
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from drivemim.training.data_choice import index_key
 from drivemim.training.run_time import time_iterations
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Variant:
     """A config with options, and what was measured of it.
 
@@ -39,16 +40,19 @@ class Variant:
 
 
 def parse_variant(text: str, index: str | None) -> Variant:
-    """Read ``CONFIG`` or ``CONFIG KEY=VALUE ...``.
+    """Read ``CONFIG`` or ``CONFIG KEY=VALUE ...``, split as a shell does: quotes keep spaces.
 
     Args:
         text: the argument.
         index: index of the training data; None for the config's.
 
     Raises:
-        ConfigError: if an option is not KEY=VALUE, or the config is wrong.
+        ConfigError: if an option is not KEY=VALUE, a quote has no end, or the config is wrong.
     """
-    config, *pairs = text.split()
+    try:
+        config, *pairs = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not CONFIG [KEY=VALUE ...]: {error}") from error
     options: dict[str, object] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -66,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="benchmark.py end-to-end", description=__doc__)
     parser.add_argument(
         "variants", nargs="+", metavar="'CONFIG [KEY=VALUE ...]'",
-        help="pretraining configs, each with options in the same argument; the first is compared "
-        "with",
+        help="pretraining configs, each with options in the same argument; the others are compared "
+        "with the first",
     )  # fmt: skip
     parser.add_argument("--index", help="index of the training data, in place of the configs'")
     parser.add_argument(
@@ -85,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 each.rates.append(timed.frames_per_second)
                 each.waiting.append(timed.waiting)
     print(f"{arguments.iterations} iterations, median of {arguments.rounds} rounds")
-    print("| variant | frames per s | least to most | to the first | waiting for data |")
+    print("| variant | frames per s | range | relative to the first | waiting for data |")
     print("|---|---|---|---|---|")
     for each in variants:
         rate, first = statistics.median(each.rates), statistics.median(variants[0].rates)

@@ -12,7 +12,7 @@ import copy
 import resource
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,11 +27,17 @@ from drivemim.arguments import ArgumentParser
 from drivemim.clips import Clips
 from drivemim.compat import cpu_attention
 from drivemim.config.loading import dicts_in, load_config
+from drivemim.models import FeatureTarget
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
 
-PARTS = ("encoder", "decoder", "head", "teacher")
-"""Modules of the pretrainer."""
+PARTS = {
+    "encoder": ("encoder",),
+    "decoder": ("decoder",),
+    "heads": ("head", "auxiliary_heads"),
+    "teachers": ("teacher", "target", "auxiliary"),
+}
+"""Modules of the pretrainer by column; a target may have a teacher of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +45,8 @@ class StepCost:
     """Cost of a step per frame.
 
     Attributes:
-        gflops: GFLOPs of the forward pass, by part and ``total``.
-        parameters: millions of parameters, by part.
+        gflops: GFLOPs of the forward pass, by ``PARTS`` and ``total``.
+        parameters: millions of parameters, by ``PARTS``.
         milliseconds: time of forward and backward pass and optimizer; NaN if it was not timed.
         loading: milliseconds to load and augment a frame in one process; NaN without data.
     """
@@ -85,21 +91,40 @@ def step_cost(
     cfg = load_config(config)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).to(device).train()
+    for module in model.modules():
+        if isinstance(module, FeatureTarget):
+            module.has_weights = True  # Which weights it has does not change its speed.
     clips = single_frames(frames, training_image_size(cfg), device)
     counter = FlopCounterMode(display=False, custom_mapping={cpu_attention(): _attention_flops})
     with torch.no_grad(), counter:
         model(clips, mode="loss")
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
-    flops = {part: counts.get(f"{type(model).__name__}.{part}", 0) for part in PARTS}
+    flops = {
+        part: sum(_flops_of(f"{type(model).__name__}.{name}", counts) for name in names)
+        for part, names in PARTS.items()
+        if part != "encoder"
+    }
     flops["total"] = counts["Global"]
     # The encoder is not called as a module and not counted as one: it is the remainder.
     flops["encoder"] = 2 * flops["total"] - sum(flops.values())
     return StepCost(
         gflops={name: count / frames / 1e9 for name, count in flops.items()},
-        parameters={part: _millions(getattr(model, part)) for part in PARTS},
+        parameters={
+            part: sum(_millions(getattr(model, name)) for name in names)
+            for part, names in PARTS.items()
+        },
         milliseconds=_time(model, clips, repeats) / frames if repeats else float("nan"),
         loading=_time_loading(cfg, index, repeats) if index and repeats else float("nan"),
     )
+
+
+def _flops_of(name: str, counts: Mapping[str, int]) -> int:
+    """Return the count of a module; of its outermost parts if it was not called itself."""
+    if name in counts:
+        return counts[name]
+    parts = [each for each in counts if each.startswith(f"{name}.")]
+    outermost = [each for each in parts if not any(each.startswith(f"{other}.") for other in parts)]
+    return sum(counts[each] for each in outermost)
 
 
 def _attention_flops(
@@ -166,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = torch.device(arguments.device)
     print(f"{arguments.frames} frames per batch, on {device}, {torch.get_num_threads()} threads; "
           f"median of {arguments.repeats}")  # fmt: skip
-    columns = ["config", "GFLOP: encoder", "decoder", "head", "teacher", "total", "to the first"]
+    columns = ["config", "GFLOP: encoder", "decoder", "heads", "teachers", "total", "to the first"]
     columns += ["ms per frame", "to the first", "loader: ms per frame", "loader, %", "frames/s"]
     print(f"| {' | '.join([*columns, 'M parameters'])} |\n{'|---' * (len(columns) + 1)}|")
     first: StepCost | None = None

@@ -2,7 +2,8 @@
 # pyramid of three levels; small enough to train on two CPU cores. ATSS selects positive locations
 # with statistics of each object, not with a fixed anchor overlap, and so learns small objects in
 # far fewer iterations than RetinaNet.
-backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
+# Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.
+backbone_checkpoint = None
 
 model = dict(
     type='ATSS',

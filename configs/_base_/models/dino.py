@@ -1,9 +1,10 @@
-# DINO with MMDetection's ResNet-50 and four feature levels. Configs that use it list
+# DINO (the DETR) with MMDetection's ResNet-50 and four feature levels. Configs that use it list
 # 'drivemim.models.heads' in custom_imports.
 # With import_module, because MMEngine would read an import of its package as one of a lazy config.
 from importlib import import_module
 
-backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
+# Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.
+backbone_checkpoint = None
 
 # MMDetection has no _base_ file of this model, so take the model of a full config.
 shipped = 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'

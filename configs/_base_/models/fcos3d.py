@@ -1,6 +1,7 @@
 # A detector like FCOS3D: MMDetection's FCOS on a ResNet-50 with FPN, with a head for 3-D boxes of
 # nuScenes' ten classes. Configs that use it list 'drivemim.models.heads' in custom_imports.
-backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
+# Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.
+backbone_checkpoint = None
 
 model = dict(
     type='FCOS',

@@ -1,11 +1,13 @@
 # Mask R-CNN with MMDetection's ResNet-50 and FPN, for the ten detection classes of nuImages.
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
-backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
+# Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.
+backbone_checkpoint = None
 
 model = dict(
     # No downloaded weights; batch norm learns the statistics of our data.
     backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False),
+    # Half the size of MMDetection's anchors, and taller ones: pedestrians are small and upright.
     rpn_head=dict(anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.5])),
     roi_head=dict(bbox_head=dict(num_classes=10), mask_head=dict(num_classes=10)),
     # Crowds are ignored, not treated as background.

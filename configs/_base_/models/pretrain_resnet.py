@@ -1,6 +1,7 @@
 # Masked pretraining of MMDetection's ResNet. Its patches are 32x32 pixels and it cannot skip hidden
-# ones, so the mask ratio is lower than for a ViT. Batch norm learns its statistics. The decoder's
-# neck is a detector's FPN, on the maps of stages 1 to 3 after hidden patches are filled in.
+# ones, so the mask ratio is lower than for a ViT. Batch norm is trained, since the backbone starts
+# from random weights. The decoder's neck is a detector's FPN, on the maps of stages 1 to 3 after
+# hidden patches are filled in.
 model = dict(
     type='MaskedPretrainer',
     data_preprocessor=dict(
@@ -17,6 +18,7 @@ model = dict(
             norm_eval=False,
             frozen_stages=-1,
             style='pytorch'),
+        # A patch's feature for the decoder's blocks: a sum over these stages.
         patch_channels=512,
         fuse_stages=(1, 2, 3)),
     decoder=dict(
@@ -24,7 +26,8 @@ model = dict(
         depth=2,
         num_heads=8,
         attention_scope='frame',
-        attention_init='mimetic',
+        attention_init='mimetic',  # similar to trained attention: https://arxiv.org/abs/2305.09828
+        # The decoder fills in in_channels: those of the encoder's maps.
         neck=dict(type='mmdet.FPN', out_channels=256, num_outs=3)),
     # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.
     target=dict(type='NormalizedPixels', eps=0.05),

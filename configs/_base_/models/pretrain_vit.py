@@ -7,6 +7,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True),
+    # Attention starts similar to trained attention: https://arxiv.org/abs/2305.09828
     encoder=dict(type='ViT', arch='base', patch_size=16, attention_init='mimetic'),
     decoder=dict(
         type='PyramidDecoder',

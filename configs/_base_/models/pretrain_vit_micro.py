@@ -17,5 +17,6 @@ model = dict(
             type='SimpleFeaturePyramid',
             out_channels=64,
             scales=(2.0, 1.0, 0.5))),
+    # Flat patches (sky, road, noise) count less; see pretrain_vit.py.
     target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='RandomMask', mask_ratio=0.75))

@@ -1,7 +1,8 @@
 # RetinaNet with MMDetection's ResNet-50 and FPN, for two classes that are often small.
 _base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
 
-backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
+# Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.
+backbone_checkpoint = None
 
 model = dict(
     # No downloaded weights; batch norm learns the statistics of our data.

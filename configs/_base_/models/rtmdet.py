@@ -3,7 +3,8 @@
 # With import_module, because MMEngine would read an import of its package as one of a lazy config.
 from importlib import import_module
 
-backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
+# Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.
+backbone_checkpoint = None
 
 # MMDetection has no _base_ file of this model, so take the model of a full config.
 shipped = 'mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py'

@@ -8,6 +8,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.05),
+    # 1.0 is no layer-wise decay; norms and biases have no weight decay.
     constructor='drivemim.LayerDecay',
     paramwise_cfg=dict(decay_rate=1.0),
     clip_grad=dict(max_norm=10.0))

@@ -8,7 +8,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
-    constructor='LayerDecay',  # no weight decay of norms and biases; decay_rate < 1 is for ViT
+    # For its other effect: no weight decay of norms and biases. 1.0 is no layer-wise decay.
+    constructor='LayerDecay',
     paramwise_cfg=dict(decay_rate=1.0))
 # The learning rate is for 576 images an iteration; other batch sizes scale it.
 auto_scale_lr = dict(enable=True, base_batch_size=576)

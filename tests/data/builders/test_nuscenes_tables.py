@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 
@@ -35,14 +36,14 @@ def test_every_encoding_of_unicode_is_read(read, encoding, caplog):
     assert caplog.messages == []
 
 
-def test_columns_of_a_file_of_windows_are_looked_at(read, caplog):
+def test_unread_columns_are_reported_in_a_file_with_a_byte_order_mark(read, caplog):
     rows = [{**row, "quality": 1} for row in ROWS]
     read(json.dumps(rows).encode("utf-8-sig"))
     (message,) = caplog.messages
     assert "ego_pose.json has columns that are not read: quality. If" in message
 
 
-def test_a_constant_counts_only_where_it_is_read(read, caplog):
+def test_nan_is_refused_only_in_columns_that_are_read(read, caplog):
     rows = [{**row, "speed": float("nan")} for row in ROWS]
     assert len(read(json.dumps(rows).encode())) == 2
     (message,) = caplog.messages
@@ -53,21 +54,25 @@ def test_a_constant_counts_only_where_it_is_read(read, caplog):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "parts"),
     [
         (
             gzip.compress(b"[]", mtime=0),
-            "it is compressed .gzip.; unpack it: gunzip -k .*ego_pose.json",
+            ["it is compressed (gzip); unpack it: gunzip -k ", "ego_pose.json"],
         ),
-        (json.dumps(ROWS, ensure_ascii=False).encode("latin1"), "it is not UTF-8"),
-        (json.dumps(ROWS).encode()[:-1], "it ends too early .*; download or unpack"),
-        ("\n".join(map(json.dumps, ROWS)).encode(), "a JSON value on each line .JSON lines."),
-        (json.dumps([ROWS[0], ROWS[0]]).encode(), "has the row 'straße' more than once; download"),
-        (b"\xef\xbb\xbf" + json.dumps({"a": 1}).encode(), "Expected `array`, got `object`"),
-        (b" \n", "it is empty; download or unpack"),
+        (json.dumps(ROWS, ensure_ascii=False).encode("latin1"), ["it is not UTF-8"]),
+        (json.dumps(ROWS).encode()[:-1], ["it ends too early ", "; download or unpack"]),
+        ("\n".join(map(json.dumps, ROWS)).encode(), ["a JSON value on each line (JSON lines)"]),
+        (
+            json.dumps([ROWS[0], ROWS[0]]).encode(),
+            ["has the row 'straße' more than once; download"],
+        ),
+        (b"\xef\xbb\xbf" + json.dumps({"a": 1}).encode(), ["Expected `array`, got `object`"]),
+        (b" \n", ["it is empty; download or unpack"]),
     ],
 )
-def test_unreadable_files_are_refused_in_one_sentence(read, content, message):
-    with pytest.raises(DataError, match=message) as caught:
+def test_unreadable_files_are_refused_in_one_line(read, content, parts):
+    with pytest.raises(DataError, match=".*".join(map(re.escape, parts))) as caught:
         read(content)
     assert "ego_pose.json" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,6 +1,6 @@
 # Baseline: plain masked autoencoding as in MAE: a decoder on tokens, eps=1e-6. ResNet-18.
 _base_ = [
-    '../_base_/pretrain_resnet18.py', '../_base_/frames_clips.py',
+    '../_base_/pretrain_resnet18.py', '../_base_/real_frames_clips.py',
     '../../../../configs/_base_/schedules/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
 ]
 

@@ -1,7 +1,7 @@
 # Baseline: plain masked autoencoding as in MAE: a decoder on tokens, eps=1e-6, Xavier
 # initialisation.
 _base_ = [
-    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/frames_clips.py',
+    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/real_frames_clips.py',
     '../../../../configs/_base_/schedules/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
 ]
 

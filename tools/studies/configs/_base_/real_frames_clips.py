@@ -1,6 +1,5 @@
-# All unlabelled frames listed in data/README.md, except the splits that detectors are evaluated on:
-# folders of frames and three rigs in nuScenes' format. docs/results/results.md has the commands that
-# build the four indices.
+# Single real frames of four indices, without labels and without the splits that detectors are
+# evaluated on. docs/results/results.md has the commands that build the indices.
 settings = dict(
     type='ClipDataset',
     image_size=(224, 320),
@@ -19,8 +18,13 @@ train_dataloader = dict(
     dataset=dict(
         type='ConcatDataset',
         datasets=[
+            # Folders of images: CamVid, IDD, and drives of nuScenes and KITTI.
             dict(index='work_dirs/frames/frames.arrow', **settings),
+            # Two scenes of a surround rig.
             dict(index='work_dirs/frames/surround.arrow', **settings),
+            # KITTI's rig.
             dict(index='work_dirs/frames/rig.arrow', **settings),
+            # A keyframe of nuScenes' rig.
             dict(index='work_dirs/frames/sample.arrow', **settings)
         ]))
+del settings  # otherwise a key of the config

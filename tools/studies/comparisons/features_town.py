@@ -1,0 +1,36 @@
+"""Features of a teacher as the target, against pixels, and against an untrained teacher.
+
+The teacher is the backbone of a quarter of the time, whose student gets the other three quarters:
+
+    python tools/train.py configs/pretrain/vit_micro_town.py --iterations 1100 --work-dir FIRST \
+        --cfg-options train_dataloader.dataset.index=work_dirs/recipes/footage.arrow
+    python tools/export_backbone.py FIRST work_dirs/recipes/teacher.safetensors
+
+``untrained.safetensors`` is made in the same way with ``--iterations 1
+optim_wrapper.optimizer.lr=0``, so its features are those of a random initialisation. Iterations
+are chosen so that the times, the teacher's included, are equal. docs/results/results.md has the
+commands that generate the town and build the two indices.
+"""
+
+_FEATURES = "tools/studies/configs/pretrain/vit_micro_features_town.py"
+_AVERAGE = "tools/studies/configs/pretrain/vit_micro_average_town.py"
+_UNTRAINED = {"model.target.checkpoint": "work_dirs/recipes/untrained.safetensors"}
+
+recipes = {
+    "default": {"config": "configs/pretrain/vit_micro_town.py", "iterations": 4500},
+    "features": {"config": _FEATURES, "iterations": 2700},
+    "untrained": {"config": _FEATURES, "iterations": 2700, "options": _UNTRAINED},
+    "average": {"config": _AVERAGE, "iterations": 2900},
+}
+control = "default"
+options = {
+    "train_dataloader.dataset.index": "work_dirs/recipes/footage.arrow",
+}
+detector = {
+    "config": "configs/detection/atss_vit_micro_town.py",
+    "index": "work_dirs/recipes/town50.arrow",
+    "train": "train",
+    "val": "val",
+    "iterations": 500,
+}
+backbones = (0, 1, 2)
