@@ -54,7 +54,7 @@ __all__ = [
     "train",
 ]
 
-_ELSEWHERE = {
+_MODULES = {
     "Clips": "drivemim.clips",
     "FrameIndex": "drivemim.data.index.frame_index",
     "IndexBuilder": "drivemim.data.index.builders.index_builder",
@@ -71,7 +71,7 @@ def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"drivemim.{name}")
     if name in __all__:
-        value = getattr(import_module(_ELSEWHERE.get(name, "drivemim.api")), name)
+        value = getattr(import_module(_MODULES.get(name, "drivemim.api")), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'drivemim' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""Building of a config's model without a run: no weights, no data, no other processes."""
+"""Build a config's model without a run: no weights, no data, no other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing and reading of the config in a training run's folder."""
+"""Write and read the config in a training run's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of the config inside a checkpoint as plain values, without running code.
+"""Read the config inside a checkpoint as plain values, without running code.
 
 A config can run code in two ways: as Python, and through its ``type`` keys, because MMEngine
 imports names that no registry knows (``type='os.system'``). A file from elsewhere can do neither.

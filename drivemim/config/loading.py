@@ -1,4 +1,4 @@
-"""Reading of configs, and checks that something reads every key."""
+"""Read configs, and check that something reads every key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walking through nested dicts and lists of a config."""
+"""Walk through nested dicts and lists of a config."""
 
 from __future__ import annotations
 

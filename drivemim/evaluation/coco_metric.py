@@ -47,7 +47,7 @@ from drivemim.evaluation.slices import (
     size_slices,
     visibility_slice_names,
     visibility_slices,
-    whole,
+    whole_slice,
 )
 from drivemim.registry import METRICS
 
@@ -221,7 +221,7 @@ class DetectionAP(BaseMetric):
             "camera": lambda: camera_slices(*rows, cameras),
             "condition": lambda: condition_slices(*rows, conditions),
         }
-        slices = [whole(*rows, images)]
+        slices = [whole_slice(*rows, images)]
         for axis in AXES:
             slices += makers[axis]() if axis in self.slices else []
         return slices

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.precision_recall import Score
-from drivemim.evaluation.slices import WHOLE, mean_of_known
+from drivemim.evaluation.slices import WHOLE
 
 _CLASSES_ABREAST = 3
 
@@ -114,3 +114,9 @@ def _titles(has_miss_rate: bool) -> list[str]:
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """Compute the mean of the values that are not NaN; NaN if there are none."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

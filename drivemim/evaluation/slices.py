@@ -24,7 +24,7 @@ CONDITIONS = ("day", "night", "rain")
 VISIBILITIES = (1, 2, 3, 4)
 MOTIONS = ("still", "moving")
 WHOLE = "all"
-"""Name of the slice of the whole dataset."""
+"""Name of the slice of the whole data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Slice:
     images: int
 
 
-def whole(objects: Objects, detections: Detections, images: int) -> Slice:
+def whole_slice(objects: Objects, detections: Detections, images: int) -> Slice:
     """Return the slice ``WHOLE`` of the whole data set."""
     return Slice(
         name=WHOLE,
@@ -98,16 +98,15 @@ def visibility_slices(objects: Objects, detections: Detections, images: int) -> 
 
 
 def motion_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
-    """Slice objects by motion: still or moving."""
+    """Slice objects by motion: still or moving; unknown motion (-1) is in no slice."""
     return _object_slices(motion_slice_names(), objects.motions_M, detections, images)
 
 
 def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[str]) -> list[Slice]:
     """Return one slice per camera, in alphabetical order; ``cameras`` has one name per image."""
-    names = sorted(set(cameras))
     return [
         _image_slice(title, [each == name for each in cameras], objects, detections)
-        for title, name in zip(camera_slice_names(names), names, strict=True)
+        for title, name in _titles("camera", sorted(set(cameras))).items()
     ]
 
 
@@ -122,7 +121,7 @@ def condition_slices(
     others = sorted(frozenset().union(*words) - set(CONDITIONS))
     return [
         _image_slice(title, [name in each for each in words], objects, detections)
-        for title, name in zip(condition_slice_names(others), (*CONDITIONS, *others), strict=True)
+        for title, name in _titles("condition", (*CONDITIONS, *others)).items()
     ]
 
 
@@ -148,12 +147,12 @@ def motion_slice_names() -> list[str]:
 
 def camera_slice_names(cameras: Iterable[str]) -> list[str]:
     """Return the names of :func:`camera_slices`, in alphabetical order."""
-    return [f"camera {name}" for name in sorted(set(cameras))]
+    return list(_titles("camera", sorted(set(cameras))))
 
 
 def condition_slice_names(others: Sequence[str] = ()) -> list[str]:
     """Return the names of :func:`condition_slices`; ``others`` are words besides ``CONDITIONS``."""
-    return [f"condition {name}" for name in (*CONDITIONS, *others)]
+    return list(_titles("condition", (*CONDITIONS, *others)))
 
 
 def check_edges(name: str, edges: Sequence[float], unit: str) -> None:
@@ -167,10 +166,9 @@ def check_edges(name: str, edges: Sequence[float], unit: str) -> None:
         raise ConfigError(f"{name}_edges must be increasing {unit}, not {list(edges)}")
 
 
-def mean_of_known(values: Sequence[float]) -> float:
-    """Compute the mean of the values that are not NaN; NaN if there are none."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+def _titles(axis: str, values: Iterable[str]) -> dict[str, str]:
+    """Return the value of each slice by the slice's name."""
+    return {f"{axis} {value}": value for value in values}
 
 
 def _range_names(axis: str, edges: Sequence[float], unit: str) -> list[str]:

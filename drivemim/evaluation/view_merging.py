@@ -1,4 +1,4 @@
-"""Merging of the detections of all cameras of a sample into one list in the global frame.
+"""Merge the detections of all cameras of a sample into one list in the global frame.
 
 Views are grouped by sample token only. Neither the number of cameras nor the order of images
 matters. An object that two cameras see is kept once, by non-maximum suppression of rotated boxes on

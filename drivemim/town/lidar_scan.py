@@ -1,4 +1,4 @@
-"""Simulation of a spinning 32-beam lidar: rays cast against the scene's quads and ground.
+"""Simulate a spinning 32-beam lidar: rays cast against the scene's quads and ground.
 
 Letters: R rings, C columns, P points, M boxes.
 """

@@ -1,4 +1,4 @@
-"""Placement of a scene's tracks by rejection sampling: random proposals without collisions.
+"""Place a scene's tracks by rejection sampling: random proposals without collisions.
 
 Letters: S time steps, D N discs.
 """

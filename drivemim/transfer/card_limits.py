@@ -8,7 +8,7 @@ from typing import Any
 
 from drivemim.transfer.data_record import NO_TABLES
 
-_Part = Mapping[str, Any]
+_DataSet = Mapping[str, Any]
 """Description of a data set, from ``describe_data``."""
 
 
@@ -26,20 +26,24 @@ def records_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def limits(metadata: Mapping[str, Any]) -> list[str]:
     """List the limits of a backbone's use that follow from all data that its weights saw."""
     records = list(records_of(metadata))
-    parts = [part for record in records for part in record["data"] or ()]
-    read = [part for part in parts if "unreadable" not in part]
+    data_sets = [data_set for record in records for data_set in record["data"] or ()]
+    read = [data_set for data_set in data_sets if "unreadable" not in data_set]
     unknown = [record["file"] for record in records[1:] if record["data"] is None]
     lines = []
-    if len(read) < len(parts) or not metadata["data"]:
+    if len(read) < len(data_sets) or not metadata["data"]:
         lines.append("Some of its data could not be read when it was exported.")
     lines += [f"The data of {file}, whose weights it started from, is unknown." for file in unknown]
     for index, same in _by_index(read).items():
-        for reason in dict.fromkeys(part["unrecorded"] for part in same if "unrecorded" in part):
+        for reason in dict.fromkeys(
+            data_set["unrecorded"] for data_set in same if "unrecorded" in data_set
+        ):
             lines.append(f"{index}: the frames that were seen are unknown; {reason}.")
-        if missing := max(part.get("missing_images", 0) for part in same):
+        if missing := max(data_set.get("missing_images", 0) for data_set in same):
             lines.append(f"{index}: {missing} images could not be read, and are not recorded.")
         lines += [f"{index}: {line}" for line in _limits_of_index(same)]
-    sizes = dict.fromkeys(tuple(part["image_size"]) for part in parts if part.get("image_size"))
+    sizes = dict.fromkeys(
+        tuple(data_set["image_size"]) for data_set in data_sets if data_set.get("image_size")
+    )
     named = " and ".join(f"{h} x {w}" for h, w in sizes or [metadata["input_size"]])
     others = "." if unknown else "; other sizes were not seen."
     lines.append(f"Pretrained on images of {named} pixels{others}")
@@ -51,15 +55,15 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _by_index(parts: Sequence[_Part]) -> dict[str, list[_Part]]:
-    """Group parts by their index, which is named by its path only if its file name is ambiguous.
+def _by_index(data_sets: Sequence[_DataSet]) -> dict[str, list[_DataSet]]:
+    """Group data sets by index, named by its path only if its file name is ambiguous.
 
     An index that was copied or moved is the same one. Indices of folders without files beside the
     images can be told apart by their paths only.
     """
-    groups: dict[Any, list[_Part]] = {}
-    for part in parts:
-        groups.setdefault(_index_of(part), []).append(part)
+    groups: dict[Any, list[_DataSet]] = {}
+    for data_set in data_sets:
+        groups.setdefault(_index_of(data_set), []).append(data_set)
     files = [_files(same, path=False) for same in groups.values()]
     return {
         name if files.count(name) == 1 else _files(same, path=True): same
@@ -67,45 +71,45 @@ def _by_index(parts: Sequence[_Part]) -> dict[str, list[_Part]]:
     }
 
 
-def _index_of(part: _Part) -> Any:
-    """Return what tells the index of a part from others."""
-    if part.get("tables") in (None, NO_TABLES):
-        return str(part["index"])
-    cameras = tuple(sorted([*part["cameras"], *part["left_out_cameras"]]))
-    return (part["source"], part["version"], part["tables"], cameras)
+def _index_of(data_set: _DataSet) -> Any:
+    """Return what tells the index of a data set from others."""
+    if data_set.get("tables") in (None, NO_TABLES):
+        return str(data_set["index"])
+    cameras = tuple(sorted([*data_set["cameras"], *data_set["left_out_cameras"]]))
+    return (data_set["source"], data_set["version"], data_set["tables"], cameras)
 
 
-def _files(parts: Sequence[_Part], *, path: bool) -> str:
+def _files(data_sets: Sequence[_DataSet], *, path: bool) -> str:
     """Return the file names, or the paths, of one index."""
-    paths = (str(part["index"]) for part in parts)
+    paths = (str(data_set["index"]) for data_set in data_sets)
     return " and ".join(dict.fromkeys(each if path else Path(each).name for each in paths))
 
 
-def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:
-    """Yield what no part of one index has."""
-    if all(part["generated"] for part in parts):
+def _limits_of_index(data_sets: Sequence[_DataSet]) -> Iterator[str]:
+    """Yield what no data set of one index has."""
+    if all(data_set["generated"] for data_set in data_sets):
         yield "all images are generated; none is real."
-    seen = {camera for part in parts for camera in part["cameras"]}
-    if left_out := [each for each in parts[0]["left_out_cameras"] if each not in seen]:
+    seen = {camera for data_set in data_sets for camera in data_set["cameras"]}
+    if left_out := [each for each in data_sets[0]["left_out_cameras"] if each not in seen]:
         yield f"cameras not seen: {', '.join(left_out)}."
-    if len(seen) == 1 and parts[0]["source"] != "frames":  # in folders, cameras have no names
+    if len(seen) == 1 and data_sets[0]["source"] != "frames":  # in folders, cameras have no names
         yield f"one camera only, {next(iter(seen))}."
-    if not any(part["described_scenes"] for part in parts):
+    if not any(data_set["described_scenes"] for data_set in data_sets):
         yield "time of day and weather are not recorded."
     else:
         for word in ("night", "rain"):
-            if not any(part[f"{word}_scenes"] for part in parts):
+            if not any(data_set[f"{word}_scenes"] for data_set in data_sets):
                 yield f"no scene's description mentions {word}."
-        if all(part["night_scenes"] == part["scenes"] for part in parts):
+        if all(data_set["night_scenes"] == data_set["scenes"] for data_set in data_sets):
             yield "every scene is at night."
-    if not any(sum(part["objects"].values()) for part in parts):
+    if not any(sum(data_set["objects"].values()) for data_set in data_sets):
         yield "no annotations, so it is unknown which objects occur."
     else:
-        names = dict.fromkeys(name for part in parts for name in part["objects"])
+        names = dict.fromkeys(name for data_set in data_sets for name in data_set["objects"])
         for name in [each for each in names if each != "other"]:
-            if not any(part["objects"].get(name) for part in parts):
+            if not any(data_set["objects"].get(name) for data_set in data_sets):
                 yield f"no {name} is annotated."
-    uncalibrated = max(parts, key=lambda part: int(part["uncalibrated_frames"]))
+    uncalibrated = max(data_sets, key=lambda data_set: int(data_set["uncalibrated_frames"]))
     if uncalibrated["uncalibrated_frames"]:
         yield (
             f"calibration is assumed, not measured, in {uncalibrated['uncalibrated_frames']} of "

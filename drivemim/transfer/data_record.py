@@ -47,33 +47,33 @@ def describe_data(cfg: Config) -> list[dict[str, Any]]:
         and which frames they are (see ``record_frames``). Otherwise it has ``unreadable``, the
         reason.
     """
-    parts = dicts_in(cfg.get("train_dataloader"))
-    return [_describe(part) for part in parts if part.get("index") is not None]
+    configs = dicts_in(cfg.get("train_dataloader"))
+    return [_describe(config) for config in configs if config.get("index") is not None]
 
 
 def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
     """Return images per clip, frames times cameras; None if unknown or not always the same."""
     counts = set()
-    for part in data:
-        cameras = 1 if part["one_camera"] else len(part["cameras"] or ())
-        counts.add(part["steps"] * cameras)
+    for data_set in data:
+        cameras = 1 if data_set["one_camera"] else len(data_set["cameras"] or ())
+        counts.add(data_set["steps"] * cameras)
     return counts.pop() if len(counts) == 1 and 0 not in counts else None
 
 
-def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
-    boxes = part.get("boxes", _DEFAULTS["boxes"])
+def _describe(config: Mapping[str, Any]) -> dict[str, Any]:
+    boxes = config.get("boxes", _DEFAULTS["boxes"])
     entry: dict[str, Any] = {
-        "index": str(part["index"]),
-        "chosen": part.get("scenes"),
-        "cameras": None if part.get("cameras") is None else list(part["cameras"]),
+        "index": str(config["index"]),
+        "chosen": config.get("scenes"),
+        "cameras": None if config.get("cameras") is None else list(config["cameras"]),
         "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
         "boxes_from": boxes_from(boxes),
-        **{name: plain(part.get(key, _DEFAULTS.get(key))) for name, key in ARGUMENTS.items()},
+        **{name: plain(config.get(key, _DEFAULTS.get(key))) for name, key in ARGUMENTS.items()},
     }
     try:
-        index = FrameIndex.open(part["index"], data_root=part.get("data_root"))
-        names = class_names(part.get("classes"))
-        class_of = category_classes(index.categories, names, part.get("class_map"))
+        index = FrameIndex.open(config["index"], data_root=config.get("data_root"))
+        names = class_names(config.get("classes"))
+        class_of = category_classes(index.categories, names, config.get("class_map"))
         return {**entry, **_read(index, entry, names, class_of)}
     except (FileNotFoundError, ValueError) as error:
         return {**entry, "unreadable": str(error)}

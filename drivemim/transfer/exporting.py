@@ -36,8 +36,8 @@ from drivemim.transfer.external_checkpoint import add_batch_counts, describe_nam
 from drivemim.transfer.external_vit import final_norm_advice, fit_vit
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 from drivemim.transfer.model_card import (
+    check_card_path,
     check_card_results,
-    check_place,
     read_card_results,
     render_card,
 )
@@ -120,7 +120,7 @@ def _check_files(checkpoint: Path, out: Path) -> None:
         )
     for path in (out, plain, card):
         ensure_writable(path)
-    check_place(card)
+    check_card_path(card)
 
 
 def _check_order(checkpoint: Path, out: Path) -> None:

@@ -76,11 +76,11 @@ class PretrainingRecord:
     def annotated(self) -> list[dict[str, Any]]:
         """Data whose annotated boxes were read, by it or by an earlier pretraining."""
         return [
-            part
-            for part in self._parts_with_readers()
-            if part["boxes"] is not None
-            and part.get("boxes_from", "annotations") == "annotations"
-            and part.get("annotated_frames") != 0
+            data_set
+            for data_set in self._data_sets_with_readers()
+            if data_set["boxes"] is not None
+            and data_set.get("boxes_from", "annotations") == "annotations"
+            and data_set.get("annotated_frames") != 0
         ]
 
     @property
@@ -91,14 +91,18 @@ class PretrainingRecord:
     @property
     def detectors(self) -> list[str]:
         """Box sources that were read and are a detector's results."""
-        parts = self._parts_with_readers()
-        found = [str(part["boxes"]) for part in parts if part.get("boxes_from") == "detector"]
+        data_sets = self._data_sets_with_readers()
+        found = [
+            str(data_set["boxes"])
+            for data_set in data_sets
+            if data_set.get("boxes_from") == "detector"
+        ]
         return list(dict.fromkeys(found))
 
     def exposure(self, frames: KnownFrames) -> Exposure:
         """Count the frames that this pretraining, or an earlier one, saw."""
-        parts = [part for record in self.chain for part in record.data or ()]
-        images, images_known = _seen(parts, frames, annotated=False)
+        data_sets = [data_set for record in self.chain for data_set in record.data or ()]
+        images, images_known = _seen(data_sets, frames, annotated=False)
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
         complete = all(record.data for record in self.chain) and images_known
         boxes_known &= self.data is not None
@@ -125,11 +129,11 @@ class PretrainingRecord:
                 why = record.why_unknown or "its data is unknown"
                 lines.append(f"its pretraining started from {record.file}; {why}")
         lines += [
-            f"{part['missing_images']} of the {part['frames']} images of its pretraining's "
-            f"{part['index']} could not be read when training began, and are not recorded"
+            f"{data_set['missing_images']} of the {data_set['frames']} images of its pretraining's "
+            f"{data_set['index']} could not be read when training began, and are not recorded"
             for record in self.chain
-            for part in record.data or ()
-            if part.get("missing_images")
+            for data_set in record.data or ()
+            if data_set.get("missing_images")
         ]
         return [*lines, self.why_unknown] if self.why_unknown else lines
 
@@ -138,8 +142,8 @@ class PretrainingRecord:
         reasons = (each.why_unknown for each in self.chain if each.data is not None)
         return next(filter(None, reasons), "")
 
-    def _parts_with_readers(self) -> list[dict[str, Any]]:
-        return [part for each in self.chain if each.readers for part in each.data or ()]
+    def _data_sets_with_readers(self) -> list[dict[str, Any]]:
+        return [data_set for each in self.chain if each.readers for data_set in each.data or ()]
 
 
 def read_record(path: str | Path) -> PretrainingRecord:
@@ -264,31 +268,33 @@ def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) ->
     ]
 
 
-def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) -> tuple[int, bool]:
+def _seen(
+    data_sets: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool
+) -> tuple[int, bool]:
     """Count the frames that are known to be seen, and return whether all is known."""
     seen_F, known = np.zeros(len(frames), np.bool_), True
-    for part in parts:
-        found_F, annotated_F, all_known = frames_seen(part, frames)
-        seen_F |= annotated_F if annotated else found_F
-        known &= all_known
+    for data_set in data_sets:
+        seen = frames_seen(data_set, frames)
+        seen_F |= seen.annotated_F if annotated else seen.found_F
+        known &= seen.complete
     return int(seen_F.sum()), known
 
 
 def _why_unknown(data: list[dict[str, Any]]) -> str:
     if not data:
         return "the config of its pretraining names no index, so its data is unknown"
-    for part in data:
-        if "unreadable" in part:
-            return f"it does not record which frames its pretraining saw: {part['unreadable']}"
-        if "unrecorded" in part:
-            return f"it does not record which frames its pretraining saw: {part['unrecorded']}"
-        if "seen" not in part:
+    for data_set in data:
+        if "unreadable" in data_set:
+            return f"it does not record which frames its pretraining saw: {data_set['unreadable']}"
+        if "unrecorded" in data_set:
+            return f"it does not record which frames its pretraining saw: {data_set['unrecorded']}"
+        if "seen" not in data_set:
             return (
                 "it is an older export, which does not record which frames its pretraining saw; "
                 "export it again"
             )
-        if part["seen"].get("contents") is None and part["seen"].get("scenes") is None:
-            gone = part.get("missing_images")
+        if data_set["seen"].get("contents") is None and data_set["seen"].get("scenes") is None:
+            gone = data_set.get("missing_images")
             return "it does not record which frames its pretraining saw: " + (
                 f"all {gone} images were missing" if gone else "an older version wrote it"
             )

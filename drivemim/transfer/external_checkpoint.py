@@ -1,4 +1,4 @@
-"""Extraction of backbone weights from files that DriveMIM did not write."""
+"""Extract backbone weights from files that DriveMIM did not write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion of other projects' vision transformers to weights of ``drivemim.ViT``.
+"""Convert other projects' vision transformers to weights of ``drivemim.ViT``.
 
 Names of MAE, timm, DeiT, DINO (v1), MoCo v3 and mmpretrain are understood. Parts that would change
 the features are refused by name. Positions are compared with those of the ViT.

@@ -1,4 +1,8 @@
-"""Compact records of the frames that a pretraining saw, and their comparison with any index."""
+"""Compact records of the frames that a pretraining saw, and their comparison with any index.
+
+A frame is recognised by the key of its image file, which files store as ``contents``, or by the
+token of its scene.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ import base64
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.array_types import Bools
+from drivemim.array_types import Bools, Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import MAX_FILES, annotated_scenes, frame_keys, scene_tokens
 
@@ -28,26 +32,27 @@ class KnownFrames:
             for any number.
     """
 
-    def __init__(
-        self, index: FrameIndex, rows: NDArray[np.int64], *, max_files: int | None = None
-    ) -> None:
+    def __init__(self, index: FrameIndex, rows: Ints, *, max_files: int | None = None) -> None:
         self.index, self.rows, self.max_files = index, rows, max_files
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @cached_property
-    def keys(self) -> NDArray[np.uint64]:
-        """Key (F,) of each frame's picture, 0 for those that are not ``readable``."""
-        return self._pictures[0]
+    def image_keys(self) -> NDArray[np.uint64]:
+        """Key (F,) of each frame's image (``frame_keys``), 0 where it is not ``readable``."""
+        return self._image_keys_and_readable[0]
 
     @cached_property
     def readable(self) -> Bools:
-        """Return whether the file (F,) of each frame can be read: nobody sees the others."""
-        return self._pictures[1]
+        """Whether the file (F,) of each frame can be read.
+
+        A frame whose file cannot be read can be used neither for training nor for evaluation.
+        """
+        return self._image_keys_and_readable[1]
 
     @cached_property
-    def _pictures(self) -> tuple[NDArray[np.uint64], Bools]:
+    def _image_keys_and_readable(self) -> tuple[NDArray[np.uint64], Bools]:
         if self.max_files is not None and len(self) > self.max_files:
             return np.zeros(len(self), np.uint64), np.zeros(len(self), np.bool_)
         try:
@@ -55,10 +60,10 @@ class KnownFrames:
         except OSError:
             pass
         keys_F, readable_F = np.zeros(len(self), np.uint64), np.zeros(len(self), np.bool_)
-        for place in range(len(self)):
+        for number in range(len(self)):
             with suppress(OSError):
-                keys_F[place] = frame_keys(self.index, self.rows[place : place + 1])[0]
-                readable_F[place] = True
+                keys_F[number] = frame_keys(self.index, self.rows[number : number + 1])[0]
+                readable_F[number] = True
         return keys_F, readable_F
 
     @cached_property
@@ -69,12 +74,12 @@ class KnownFrames:
     def of_scenes(self, tokens: Collection[str], cameras: Collection[str]) -> Bools:
         """Return which frames (F,) belong to the scenes and cameras."""
         frames, index = self.index.frames, self.index
-        scenes = np.isin(np.arange(len(index.scenes)), _places(tokens, self.tokens or ()))
-        seeing = np.isin(np.arange(len(index.cameras)), _places(cameras, index.cameras))
+        scenes = np.isin(np.arange(len(index.scenes)), _positions(tokens, self.tokens or ()))
+        seeing = np.isin(np.arange(len(index.cameras)), _positions(cameras, index.cameras))
         return np.asarray(scenes[frames.scene[self.rows]] & seeing[frames.camera[self.rows]])
 
 
-def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
+def record_frames(index: FrameIndex, rows: Ints) -> dict[str, Any]:
     """Record frames for an export's metadata.
 
     Args:
@@ -83,7 +88,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
 
     Returns:
         ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
-        has ``contents``, keys of the frames' pictures in base64, and ``scenes``, tokens. Keys and
+        has ``contents``, keys of the frames' images in base64, and ``scenes``, tokens. Keys and
         tokens are separate for ``annotated`` and ``other`` frames, and None if they are not
         available. If files cannot be read, ``missing_images`` is their number: their frames are
         not in ``contents``, which is None if no file can be read.
@@ -92,19 +97,20 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
     tokens = frames.tokens
     groups = dict(zip(_GROUPS, (annotated_F, ~annotated_F), strict=True))
-    keys, missing = None, 0
+    contents, missing = None, 0
     if tokens is None or len(rows) <= MAX_FILES:
-        readable_F = frames.readable
-        missing = int((~readable_F).sum())
-        if missing == 0 or missing < len(rows):
-            keys = frames.keys
+        missing = int((~frames.readable).sum())
+        # Without frames the record is empty, not unknown.
+        if missing < len(rows) or not len(rows):
+            contents = {
+                name: _encode(frames.image_keys[chosen_F & frames.readable])
+                for name, chosen_F in groups.items()
+            }
     return {
         **({"missing_images": missing} if missing else {}),
         "annotated_frames": int(annotated_F.sum()),
         "seen": {
-            "contents": None
-            if keys is None
-            else {name: _encode(keys[chosen_F & readable_F]) for name, chosen_F in groups.items()},
+            "contents": contents,
             "scenes": None
             if tokens is None
             else {
@@ -115,57 +121,70 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bools, bool]:
-    """Find frames among those that a data set of a pretraining had.
+class SeenFrames(NamedTuple):
+    """Frames that a data set of a pretraining contained.
+
+    Attributes:
+        found_F: whether it contained each frame.
+        annotated_F: whether it contained the frame in a scene with boxes.
+        complete: whether the frames that were not found are known to be absent.
+    """
+
+    found_F: Bools
+    annotated_F: Bools
+    complete: bool
+
+
+def frames_seen(data_set: Mapping[str, Any], frames: KnownFrames) -> SeenFrames:
+    """Find which frames a data set of a pretraining contained.
 
     Args:
-        part: entry of the export's ``data``.
+        data_set: entry of the export's ``data``.
         frames: frames to search.
-
-    Returns:
-        (F,) whether each frame was found; (F,) whether it was found in a scene with boxes; and
-        whether the frames that were not found are known to be absent.
     """
-    # Older exports have ``files`` or ``pictures``, keys that different frames could share: they are
-    # not compared.
-    record = {"contents": None, "scenes": None, **(part.get("seen") or {})}
+    # Older exports have ``files`` or ``pictures``, keys that different frames could share, so they
+    # are ignored.
+    record = {"contents": None, "scenes": None, **(data_set.get("seen") or {})}
     groups = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
-    known = False
+    complete = False
     if record["scenes"] is not None and frames.tokens is not None:
         # Another data set or version may contain the same scenes under other tokens.
         info = frames.index.info
-        known = (part.get("source"), part.get("version")) == (info.source, info.version)
+        complete = (data_set.get("source"), data_set.get("version")) == (info.source, info.version)
         for group_F, name in zip(groups, _GROUPS, strict=True):
-            group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
+            group_F |= frames.of_scenes(record["scenes"][name], data_set["cameras"])
     if record["contents"] is not None and (frames.readable.any() or not len(frames)):
-        known = True
+        complete = True
         for group_F, name in zip(groups, _GROUPS, strict=True):
-            group_F |= np.isin(frames.keys, _decode(record["contents"][name])) & frames.readable
-    return groups[0] | groups[1], groups[0], known
+            group_F |= (
+                np.isin(frames.image_keys, _decode(record["contents"][name])) & frames.readable
+            )
+    annotated_F, other_F = groups
+    return SeenFrames(annotated_F | other_F, annotated_F, complete)
 
 
-def same_pictures(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool | None:
-    """Return whether two data sets have the same pictures, but for files that could not be read.
+def same_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool | None:
+    """Return whether two data sets have the same images, but for files that could not be read.
 
     Args:
         then: entry of a checkpoint's ``data``.
         now: entry of the run that resumes from it.
 
     Returns:
-        None if one of them does not record its pictures.
+        None if one of them does not record its images.
     """
-    records = [(part.get("seen") or {}).get("contents") or {} for part in (then, now)]
-    if {} in records:
+    records = [(data_set.get("seen") or {}).get("contents") or {} for data_set in (then, now)]
+    if not all(records):
         return None
     before, after = (np.concatenate([_decode(each[name]) for name in _GROUPS]) for each in records)
     gone, new = np.setdiff1d(before, after), np.setdiff1d(after, before)
-    lost, unread = (int(part.get("missing_images", 0)) for part in (now, then))
+    lost, unread = (int(data_set.get("missing_images", 0)) for data_set in (now, then))
     return len(gone) <= lost and len(new) <= unread
 
 
-def _places(names: Collection[str], among: Sequence[str]) -> list[int]:
+def _positions(names: Collection[str], among: Sequence[str]) -> list[int]:
     wanted = set(names)
-    return [place for place, name in enumerate(among) if name in wanted]
+    return [position for position, name in enumerate(among) if name in wanted]
 
 
 def _encode(keys: NDArray[np.uint64]) -> str:

@@ -1,4 +1,4 @@
-"""Strict loading of the weights that a run starts from, whichever config key names them.
+"""Strictly load the weights that a run starts from, whichever config key names them.
 
 For ``load_from`` and ``init_cfg=dict(type='Pretrained')``, MMEngine loads the tensors whose names
 agree, even if none does. Here every tensor of a backbone has to fit.

@@ -27,18 +27,18 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     Returns:
         Class names for ``boxes``, ``tracks`` and ``lidar``; empty if the data have none.
     """
-    boxes = any(has_boxes(part) for part in data)
-    lidar = any(part["lidar_points"] for part in data)
+    boxes = any(has_boxes(data_set) for data_set in data)
+    lidar = any(data_set["lidar_points"] for data_set in data)
     available = {"boxes": boxes, "tracks": boxes, "lidar": lidar}
     readers: dict[str, list[str]] = {kind: [] for kind in READABLE}
     model = cfg.get("model") or {}
     others = map(model.get, ("decoder", "target", "teacher"))
     auxiliary = dicts_in(model.get("auxiliary"))
     with_clips = [*dicts_in(model.get("masking")), *auxiliary, *others]
-    for part in dicts_in(model):
-        reads, name = _reads(part), short_type(part)
+    for config in dicts_in(model):
+        reads, name = _reads(config), short_type(config)
         if reads is None:
-            reads = frozenset(READABLE if any(part is each for each in with_clips) else ())
+            reads = frozenset(READABLE if any(config is each for each in with_clips) else ())
         for kind in READABLE:
             if available[kind] and kind in reads and name not in readers[kind]:
                 readers[kind].append(name)
@@ -56,16 +56,16 @@ def boxes_from(boxes: str | Mapping[str, Any] | None) -> BoxOrigin | None:
     return origin if origin in get_args(BoxOrigin) else "annotations"
 
 
-def has_boxes(part: Mapping[str, Any]) -> bool:
+def has_boxes(data_set: Mapping[str, Any]) -> bool:
     """Return whether a data set, as in ``describe_data``, has boxes to read."""
-    if part["boxes"] is None:
+    if data_set["boxes"] is None:
         return False
-    return part.get("boxes_from") != "annotations" or part.get("annotated_frames") != 0
+    return data_set.get("boxes_from") != "annotations" or data_set.get("annotated_frames") != 0
 
 
-def _reads(part: Mapping[str, Any]) -> frozenset[str] | None:
+def _reads(config: Mapping[str, Any]) -> frozenset[str] | None:
     """Return what the class of a config's dict reads; None for a class that is not found."""
-    kind = part.get("type", dict)
+    kind = config.get("type", dict)
     if isinstance(kind, str):
         scope, _, _ = kind.rpartition(".")
         kind = MASKS.get(current_name(kind)) or (

@@ -1,7 +1,7 @@
 """Model card of an exported backbone: data, recipe, metrics and limits.
 
-All content comes from the export's metadata or from results files. The card names unknown facts as
-not known. See "Model Cards for Model Reporting" (https://arxiv.org/abs/1810.03993).
+All content comes from the export's metadata or from results files. Facts that are missing are
+shown as "not known". See "Model Cards for Model Reporting" (https://arxiv.org/abs/1810.03993).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
     Raises:
         ConfigError: if one has another form or a name occurs twice.
         FileNotFoundError: if there is no such file.
-        DataError: if a file is not a JSON object, or has no number in it.
+        DataError: if a file is not a JSON object, or contains no number.
     """
     results: dict[str, tuple[Path, dict[str, Any]]] = {}
     for each in named:
-        name, found, file = each.partition("=")
-        if not (name and found and file) or name in results:
+        name, equals, file = each.partition("=")
+        if not (name and equals and file) or name in results:
             raise ConfigError(f"--metrics {each} must be NAME=FILE.json, every name once")
         path = Path(file)
         if not path.is_file():
@@ -54,7 +54,7 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
             # Points of charts, which mean nothing individually.
             content.pop(CURVES, None)
         if not isinstance(content, dict) or not list(_numbers(content)):
-            raise DataError(f"--metrics {each}: {file} has no number by name in it")
+            raise DataError(f"--metrics {each}: {file} contains no number")
         results[name] = (path, content)
     return results
 
@@ -83,14 +83,16 @@ def check_card_results(
             )
 
 
-def check_place(path: Path) -> None:
+def check_card_path(path: Path) -> None:
     """Refuse to replace a page that is not a model card.
 
     Raises:
         ConfigError: naming the page.
     """
     if path.is_file() and not path.read_text(errors="replace").startswith(TITLE):
-        raise ConfigError(f"{path} exists and is not a model card; name the export otherwise")
+        raise ConfigError(
+            f"{path} exists and is not a model card; choose another name for the export"
+        )
 
 
 def render_card(
@@ -107,7 +109,7 @@ def render_card(
     """
     sections = [
         ("", _summary(metadata)),
-        ("Data", "\n\n".join(_all_data(metadata)) or _none_of("data")),
+        ("Data", "\n\n".join(_all_data(metadata)) or "The run's config has no data with an index."),
         ("Recipe", _recipe(metadata)),
         ("Metrics", _metrics(metadata, results or {})),
         ("Limits", "\n".join(f"- {line}" for line in limits(metadata))),
@@ -121,8 +123,8 @@ def _all_data(metadata: Mapping[str, Any]) -> Iterator[str]:
     """Yield a paragraph per data set, those of earlier pretrainings last."""
     for record in records_of(metadata):
         earlier = "" if record is metadata else f"Data of the earlier {record['file']}:\n\n"
-        for part in record["data"] or ():
-            yield earlier + _data(part)
+        for data_set in record["data"] or ():
+            yield earlier + _data(data_set)
 
 
 def _summary(metadata: Mapping[str, Any]) -> str:
@@ -145,32 +147,36 @@ def _summary(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def _data(part: Mapping[str, Any]) -> str:
-    rows: dict[str, Any] = {"index": part["index"]}
-    if "unreadable" in part:
-        rows["counts"] = f"{_UNKNOWN}: {part['unreadable']}"
+def _data(data_set: Mapping[str, Any]) -> str:
+    rows: dict[str, Any] = {"index": data_set["index"]}
+    if "unreadable" in data_set:
+        rows["counts"] = f"{_UNKNOWN}: {data_set['unreadable']}"
     else:
-        sizes = [f"{height} x {width}" for height, width in part["stored_sizes"]]
+        sizes = [f"{height} x {width}" for height, width in data_set["stored_sizes"]]
         rows |= {
-            "source": f"{part['source']} {part['version']}".strip(),
-            "tables": "none" if part["tables"] == NO_TABLES else part["tables"],
-            "frames to draw from": part["frames"],
-            "scenes": part["scenes"],
-            "scenes at night": part["night_scenes"] if part["described_scenes"] else _UNRECORDED,
-            "scenes in rain": part["rain_scenes"] if part["described_scenes"] else _UNRECORDED,
-            "frames of annotated scenes": part["annotated_frames"],
-            **{f"annotated boxes: {name}": count for name, count in part["objects"].items()},
+            "source": f"{data_set['source']} {data_set['version']}".strip(),
+            "tables": "none" if data_set["tables"] == NO_TABLES else data_set["tables"],
+            "frames to draw from": data_set["frames"],
+            "scenes": data_set["scenes"],
+            "scenes at night": data_set["night_scenes"]
+            if data_set["described_scenes"]
+            else _UNRECORDED,
+            "scenes in rain": data_set["rain_scenes"]
+            if data_set["described_scenes"]
+            else _UNRECORDED,
+            "frames of annotated scenes": data_set["annotated_frames"],
+            **{f"annotated boxes: {name}": count for name, count in data_set["objects"].items()},
             "stored sizes": ", ".join(sizes[:3]) + (" and more" if len(sizes) > 3 else ""),
         }
     rows |= {
-        "chosen scenes": "all" if part["chosen"] is None else part["chosen"],
-        "cameras": "all" if part["cameras"] is None else part["cameras"],
-        "boxes": part["boxes"] or "none",
-        "time steps": part["steps"],
-        "interval of the time steps": _interval(part["steps"], part["spacing"]),
-        "one camera per clip": part["one_camera"],
-        "lidar points per frame": part["lidar_points"],
-        "augmentation": _augmentation(part["augment"]),
+        "chosen scenes": "all" if data_set["chosen"] is None else data_set["chosen"],
+        "cameras": "all" if data_set["cameras"] is None else data_set["cameras"],
+        "boxes": data_set["boxes"] or "none",
+        "time steps": data_set["steps"],
+        "interval of the time steps": _interval(data_set["steps"], data_set["spacing"]),
+        "one camera per clip": data_set["one_camera"],
+        "lidar points per frame": data_set["lidar_points"],
+        "augmentation": _augmentation(data_set["augment"]),
     }
     return _table(rows)
 
@@ -193,8 +199,8 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "frames per clip": recipe["frames_per_clip"],
         "frames seen, missing ones included": recipe["frames_seen"],
         "optimizer": _all_settings("optimizer", metadata),
-        "settings of its wrapper": _all_settings("optimizer_settings", metadata, none="none"),
-        "wrapper": _all_settings("precision", metadata),
+        "optimizer wrapper (precision)": _all_settings("precision", metadata),
+        "settings of the wrapper": _all_settings("optimizer_settings", metadata, none="none"),
         "schedule": _all_settings("schedule", metadata, none="constant"),
         "averaging of weights": _all_settings("averaged", metadata, none="none"),
         "seed": recipe["seed"],
@@ -216,7 +222,11 @@ def _started_from(recipe: Mapping[str, Any]) -> str:
 
 
 def _all_masks(metadata: Mapping[str, Any]) -> str:
-    """Format the masks, also those of the pretrainings that it started from."""
+    """Format the masks, also those of the pretrainings that it started from.
+
+    A run that is resumed with other masks counts as started from the earlier run, so the legs in
+    ``resumed`` have the same masks.
+    """
     own, *earlier = records_of(metadata)
     found = [
         f"{_config(mask) if mask else _UNKNOWN} ({record['file']})"
@@ -227,14 +237,14 @@ def _all_masks(metadata: Mapping[str, Any]) -> str:
 
 
 def _all_settings(key: str, metadata: Mapping[str, Any], none: str = _UNKNOWN) -> str:
-    """Format a setting, also of the parts before a run was resumed and of earlier pretrainings.
+    """Format a setting, also of the legs before a run was resumed and of earlier pretrainings.
 
     Args:
         key: of the recipe.
         metadata: metadata of the export.
         none: word for no value.
     """
-    own, *earlier = _parts_of(metadata)
+    own, *earlier = _recipes_of(metadata)
     texts = [_setting(own[key], none)] + [
         f"{_setting(recipe[key], none) if key in recipe else _UNKNOWN} ({recipe['file']})"
         for recipe in earlier
@@ -243,8 +253,8 @@ def _all_settings(key: str, metadata: Mapping[str, Any], none: str = _UNKNOWN) -
     return "; before: ".join(texts)
 
 
-def _parts_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the recipe of every part of a pretraining, and of those that it started from.
+def _recipes_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the recipe of every leg of a pretraining, and of those that it started from.
 
     Weights of unknown data have no recipe.
     """
@@ -281,7 +291,7 @@ def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]
         return _NOT_READ
     if kind != "boxes":
         return f"read by {readers}"
-    origins = {part["boxes_from"]: part["boxes"] for part in data if has_boxes(part)}
+    origins = {each["boxes_from"]: each["boxes"] for each in data if has_boxes(each)}
     words = {
         "annotations": "annotated",
         "detector": f"of a detector ({origins.get('detector')}), which learned from labels",
@@ -294,14 +304,14 @@ def _metrics(
     metadata: Mapping[str, Any], results: Mapping[str, tuple[Path, Mapping[str, Any]]]
 ) -> str:
     last = metadata["recipe"]["last_log"]
-    parts = []
+    sections = []
     if last is not None:
         rows = {f"training {key}": value for key, value in last["losses"].items()}
-        parts.append(f"Last logged, at iteration {last['iteration']}:\n\n{_table(rows)}")
+        sections.append(f"Last logged, at iteration {last['iteration']}:\n\n{_table(rows)}")
     else:
-        parts.append("No log of the run was found, so its training loss is unknown.")
+        sections.append("No log of the run was found, so its training loss is unknown.")
     if not results:
-        parts.append("This card has no results of these weights.")
+        sections.append("This card has no results of these weights.")
     for name, (path, content) in results.items():
         numbers = list(_numbers(content))
         more = len(numbers) - _MAX_NUMBERS
@@ -309,8 +319,8 @@ def _metrics(
         # What was measured: the checkpoint, index and splits that a probe names.
         words = {key: value for key, value in content.items() if isinstance(value, str)}
         table = _table({**words, **dict(numbers[:_MAX_NUMBERS])})
-        parts.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
-    return "\n\n".join(parts)
+        sections.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
+    return "\n\n".join(sections)
 
 
 def _use(name: str, metadata: Mapping[str, Any]) -> str:
@@ -348,10 +358,6 @@ def _augmentation(settings: Mapping[str, Any] | None) -> str:
     return _config({"type": "AugmentSettings", **settings})
 
 
-def _none_of(what: str) -> str:
-    return f"The run's config has no {what} with an index."
-
-
 def _table(rows: Mapping[str, Any]) -> str:
     lines = ["| | |", "|---|---|"]
     lines += [f"| {key} | {_cell(value)} |" for key, value in rows.items()]
@@ -371,7 +377,7 @@ def _cell(value: Any) -> str:
 
 
 def _config(config: Any) -> str:
-    """Format a config as one expression: ``ObjectMask(ratio=0.75)``."""
+    """Format a config as one expression: ``ObjectMask(mask_ratio=0.75)``."""
     if isinstance(config, Mapping):
         inner = ", ".join(f"{key}={_config(each)}" for key, each in config.items() if key != "type")
         kind = str(config["type"]) if "type" in config else "dict"

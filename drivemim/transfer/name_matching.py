@@ -1,4 +1,4 @@
-"""Comparison of two backbones' configs."""
+"""Compare two backbones' configs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
 from drivemim.transfer.data_record import ARGUMENTS, describe_data, plain
-from drivemim.transfer.frames_seen import same_pictures
+from drivemim.transfer.frames_seen import same_images
 from drivemim.transfer.mask_reads import describe_reads
 from drivemim.transfer.recipe import (
     SETTINGS,
@@ -89,9 +89,9 @@ def pretraining_of(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
         return recorded
     record = describe_pretraining(cfg)
     record["counts"] = None
-    for part in record["data"]:
-        if "unreadable" not in part:
-            part |= {"annotated_frames": None, "seen": None, "unrecorded": _UNRECORDED}
+    for data_set in record["data"]:
+        if "unreadable" not in data_set:
+            data_set |= {"annotated_frames": None, "seen": None, "unrecorded": _UNRECORDED}
     record["recipe"]["reads"] = describe_reads(cfg, record["data"])
     return record
 
@@ -151,8 +151,8 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     if then["index"] != now["index"]:
         yield f"frames of {then['index']} before, of {now['index']} now"
         return
-    scenes = [part.get("chosen") for part in (then, now)]
-    counts = [part.get("frames", "others") for part in (then, now)]
+    scenes = [data_set.get("chosen") for data_set in (then, now)]
+    counts = [data_set.get("frames", "others") for data_set in (then, now)]
     if scenes[0] == scenes[1] and counts[0] == counts[1]:
         yield f"other images in {now['index']} than before"
         return
@@ -164,9 +164,9 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
 
 def _has_same_frames(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Return whether frames are the same; by their number if a record does not tell which."""
-    if (same := same_pictures(then, now)) is not None:
+    if (same := same_images(then, now)) is not None:
         return same
-    scenes = [(part.get("seen") or {}).get("scenes") for part in (then, now)]
+    scenes = [(data_set.get("seen") or {}).get("scenes") for data_set in (then, now)]
     if None not in scenes:
         return bool(scenes[0] == scenes[1])
     return bool(then.get("frames") == now.get("frames"))
@@ -185,7 +185,7 @@ def continue_record(
     Returns:
         The checkpoint's record if data and readers are the same. Where other settings differ, its
         recipe has those of the run as it resumes, and ``resumed`` has one dictionary for each
-        part of the run before, newest first: its settings, and the ``file`` that it ended with.
+        leg of the run before, newest first: its settings, and the ``file`` that it ended with.
         If data or readers differ, the current record with the checkpoint's as an earlier record.
     """
     before = checkpoint_record(meta, checkpoint)
@@ -220,7 +220,7 @@ def _with_settings(
 def _continue_recipe(
     before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str
 ) -> dict[str, Any]:
-    """Return the recipe of a resumed run with the settings of both of its parts.
+    """Return the recipe of a resumed run with the settings of both of its legs.
 
     Args:
         before: recipe of the checkpoint.
@@ -228,11 +228,11 @@ def _continue_recipe(
         checkpoint: path of the checkpoint; empty if no settings differ.
     """
     then = {key: before[key] for key in SETTINGS if key in before}
-    part = [{"file": checkpoint, **then}] if checkpoint else []
+    leg = [{"file": checkpoint, **then}] if checkpoint else []
     return {
         **before,
         **{key: now[key] for key in SETTINGS},
-        "resumed": [*part, *before.get("resumed", ())],
+        "resumed": [*leg, *before.get("resumed", ())],
     }
 
 

@@ -66,11 +66,11 @@ def _recorded(value: Any) -> Any:
 
 
 def changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings that differ between two parts of a run, as changes of the config.
+    """Yield the settings that differ between two legs of a resumed run, as changes of the config.
 
     Args:
-        then: recipe of the earlier part; of an older version, it may lack settings.
-        now: recipe of the later part.
+        then: recipe of the earlier leg; of an older version, it may lack settings.
+        now: recipe of the later leg.
     """
     for key, place in SETTINGS.items():
         if key in then and key in now:

@@ -1,4 +1,4 @@
-"""Reading of weights files: exported backbones, with their metadata, and other checkpoints."""
+"""Read weights files: exported backbones, with their metadata, and other checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing of videos."""
+"""Write videos."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from drivemim.data.index.images import read_image
-from drivemim.data.index.truncation import is_filled_up, is_truncated, with_end
+from drivemim.data.index.truncation import append_end_marker, end_is_missing, is_truncated
 
 END = b"\xff\xd9"
 KINDS = {
@@ -87,10 +87,10 @@ def test_a_grey_corner_alone_is_not_a_sign():
     data = cv2.imencode(".jpg", grey)[1].tobytes()
     assert (_pixels(data) == 128).all()
     assert not is_truncated(data)
-    assert not is_filled_up(data, _pixels(data))
+    assert not end_is_missing(data, _pixels(data))
     assert not is_truncated(data[:-2])
-    assert with_end(data[:-2]) == data
-    assert with_end(data) == data
+    assert append_end_marker(data[:-2]) == data
+    assert append_end_marker(data) == data
 
 
 def test_a_thumbnail_does_not_hide_a_truncation(whole):

@@ -6,6 +6,7 @@ from drivemim.evaluation.precision_recall import Score
 from drivemim.evaluation.score_table import (
     DetectionScores,
     format_table,
+    mean_of_known,
     metric_names,
     to_metrics_dict,
 )
@@ -56,3 +57,9 @@ def test_names():
     assert numbers["pedestrian_ECE"] == 0.125
     assert numbers["mAR"] == 0.375
     assert "vehicle_LAMR" not in numbers
+
+
+def test_mean_of_known():
+    assert mean_of_known([0.25, math.nan, 0.75]) == 0.5
+    assert math.isnan(mean_of_known([math.nan]))
+    assert math.isnan(mean_of_known([]))

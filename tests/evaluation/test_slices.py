@@ -12,11 +12,10 @@ from drivemim.evaluation.slices import (
     check_edges,
     condition_slices,
     distance_slices,
-    mean_of_known,
     motion_slices,
     size_slices,
     visibility_slices,
-    whole,
+    whole_slice,
 )
 
 
@@ -59,7 +58,7 @@ def by_distance(distances, edges):
 
 
 def test_the_whole_is_everything():
-    slice_ = whole(objects(2), detections([0, 1, 1]), 5)
+    slice_ = whole_slice(objects(2), detections([0, 1, 1]), 5)
     assert (slice_.name, slice_.images, rows(slice_)) == ("all", 5, ([0, 1], [0, 1, 2]))
 
 
@@ -130,9 +129,3 @@ def test_a_rainy_night_is_both_and_other_words_follow():
         ("condition rain", ([1], [0]), 1),
         ("condition dusk", ([2], []), 1),
     ]
-
-
-def test_mean_of_known():
-    assert mean_of_known([0.25, math.nan, 0.75]) == 0.5
-    assert math.isnan(mean_of_known([math.nan]))
-    assert math.isnan(mean_of_known([]))

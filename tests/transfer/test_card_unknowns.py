@@ -73,7 +73,7 @@ def test_points_of_curves_are_not_metrics(tmp_path):
     _, content = read_card_results([f"detector={file}"])["detector"]
     assert content == {"mAP": 0.25}
     file.write_bytes(results_json({}, curves))
-    with pytest.raises(DataError, match="has no number by name in it"):
+    with pytest.raises(DataError, match="contains no number"):
         read_card_results([f"detector={file}"])
 
 

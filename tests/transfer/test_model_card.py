@@ -157,9 +157,9 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "frames per clip": "2",  # 2 steps of one camera
         "frames seen, missing ones included": "12",
         "optimizer": "AdamW(lr=0.01)",
-        "settings of its wrapper": "dict(clip_grad=dict(max_norm=1.0), constructor=LayerDecay, "
+        "settings of the wrapper": "dict(clip_grad=dict(max_norm=1.0), constructor=LayerDecay, "
         "paramwise_cfg=dict(decay_rate=0.8))",
-        "wrapper": "OptimWrapper",
+        "optimizer wrapper (precision)": "OptimWrapper",
         "schedule": "CosineAnnealingLR(begin=0, by_epoch=False, end=2, eta_min_ratio=0.01)",
         "averaging of weights": "EMAHook(momentum=0.3, update_buffers=True)",
         "seed": "7",
@@ -342,7 +342,7 @@ def test_results_name_what_they_measured_and_are_of_these_weights(run, card, tmp
         ("results.json", ConfigError, "must be NAME=FILE.json"),
         ("probe=gone.json", FileNotFoundError, "there is no file"),
         ("probe=broken.json", DataError, "is not JSON"),
-        ("probe=empty.json", DataError, "has no number by name in it"),
+        ("probe=empty.json", DataError, "contains no number"),
     ],
 )
 def test_results_that_cannot_be_shown(run, tmp_path, monkeypatch, named, error, line):

@@ -190,8 +190,8 @@ def test_other_settings_of_a_resumed_run_are_named_with_their_part(place, run, c
     _, card = export(out, place / "two.safetensors")
     rows = recipe_rows(card)
     assert rows["target"] == f"PooledPixels(size=8); before: NormalizedPixels() ({same})"
-    assert rows["wrapper"] == f"{amp}; before: OptimWrapper ({same})"
-    now, _, before = rows["settings of its wrapper"].partition("; before: ")
+    assert rows["optimizer wrapper (precision)"] == f"{amp}; before: OptimWrapper ({same})"
+    now, _, before = rows["settings of the wrapper"].partition("; before: ")
     assert "clip_grad=None" in now
     assert "clip_grad=dict(max_norm=1.0)" in before
     assert before.endswith(f" ({same})")
@@ -204,7 +204,7 @@ def test_other_settings_of_a_resumed_run_are_named_with_their_part(place, run, c
     weights, card = export(back, place / "three.safetensors")
     rows = recipe_rows(card)
     assert rows["target"] == f"NormalizedPixels(); before: PooledPixels(size=8) ({out})"
-    assert rows["wrapper"] == f"OptimWrapper; before: {amp} ({out})"
+    assert rows["optimizer wrapper (precision)"] == f"OptimWrapper; before: {amp} ({out})"
     # Weights that another run starts from keep the settings of all their parts.
     _, card = export(run("next", "train.arrow", load_from=str(weights)), place / "four.safetensors")
     assert (
@@ -242,7 +242,7 @@ def test_records_of_older_versions_have_the_settings_of_their_config(place, run,
     _, card = export(out, place / "two.safetensors")
     assert (
         f"max_norm=1.0), constructor=LayerDecay, paramwise_cfg=dict(decay_rate=0.8)) ({first})"
-        in (recipe_rows(card)["settings of its wrapper"])
+        in (recipe_rows(card)["settings of the wrapper"])
     )
     # Other frames are noticed by their number.
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Linking of boxes into tracks: boxes of each camera are matched from step to step."""
+"""Link boxes into tracks: boxes of each camera are matched from step to step."""
 
 from __future__ import annotations
 

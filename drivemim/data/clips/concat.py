@@ -1,4 +1,4 @@
-"""Concatenation of data sets, to mix recordings of different rigs."""
+"""Concatenate data sets, to mix recordings of different rigs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depth maps of a generated data set."""
+"""Depth maps of a town."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.generated import DEPTH_FOLDER
 
 
 def has_depth(index: FrameIndex) -> bool:
-    """Return whether a data set has depth maps beside its images."""
+    """Return whether a data set has depth maps beside its images, as towns can."""
     return (index.data_root / DEPTH_FOLDER).is_dir()
 
 

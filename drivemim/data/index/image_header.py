@@ -17,7 +17,7 @@ from PIL import Image
 
 from drivemim.errors import DataError
 
-_JPEG_START, _PNG_START, _WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"WEBP"
+JPEG_START, PNG_START, _WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"WEBP"
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _START_OF_SCAN, _APP1, _BITS, _ORIENTATION, _XMP_TAG, _SHORT = 0xDA, 0xE1, 258, 274, 700, 3
@@ -103,10 +103,10 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         the decoder decides whether a file can be decoded.
     """
     start = stream.read(12)
-    if start.startswith(_JPEG_START):
+    if start.startswith(JPEG_START):
         stream.seek(2)
         return _jpeg_header(stream)
-    if start.startswith(_PNG_START):
+    if start.startswith(PNG_START):
         head = stream.read(13)  # the rest of IHDR's header, width, height and bit depth
         stream.seek(8)
         bits = head[12] if len(head) == 13 else 8

@@ -1,4 +1,4 @@
-"""Reading of images: the same decoder, crop and resize for pretraining, detection and the rest."""
+"""Read images: the same decoder, crop and resize for pretraining, detection and the rest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.data.index.image_header import check_bit_depth, check_upright, read_header
-from drivemim.data.index.truncation import JPEG_START, is_filled_up, is_truncated, with_end
+from drivemim.data.index.image_header import JPEG_START, check_bit_depth, check_upright, read_header
+from drivemim.data.index.truncation import append_end_marker, end_is_missing, is_truncated
 from drivemim.errors import DataError
 
 _REDUCED = {
@@ -69,7 +69,7 @@ def reduction(crop: Crop, size: tuple[int, int]) -> int:
         size: height and width that the crop is resized to, pixels.
     """
     factor = reduction_to_cover((crop.height, crop.width), size)
-    while any(edge % factor for edge in crop):
+    while any(number % factor for number in crop):
         factor //= 2
     return factor
 
@@ -127,19 +127,19 @@ def read_image(
     # OpenCV reduces other formats by skipping pixels, and rounds their sizes down.
     factor = reduction(crop, size) if data.startswith(JPEG_START) else 1
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(with_end(data), np.uint8), flags)
+    image = cv2.imdecode(np.frombuffer(append_end_marker(data), np.uint8), flags)
     if image is None:
         raise DataError(f"{name} cannot be decoded; copy or unpack it again")
-    if is_filled_up(data, image.astype(np.uint8, copy=False)):
+    # The decoder fills missing data with grey.
+    if end_is_missing(data, image.astype(np.uint8, copy=False)):
         raise DataError(truncated)
     found = image.shape[:2] if header.size is None else header.size
     if found != stored:
         raise DataError(
-            f"{name} is {found[1]}x{found[0]} but the index (or the COCO "
-            f"file) has {stored[1]}x{stored[0]}; correct the COCO file if it is wrong, and build "
-            "the index again with drivemim index"
+            f"{name} is {found[1]}x{found[0]} but the index has {stored[1]}x{stored[0]}. Build the "
+            "index again with drivemim index; if a COCO file has this size, correct it first"
         )
-    top, left, height, width = (edge // factor for edge in crop)
+    top, left, height, width = (number // factor for number in crop)
     part = image[top : top + height, left : left + width]
     return resize_image(part.astype(np.uint8, copy=False), size)
 

@@ -1,4 +1,4 @@
-"""Building of an index from any kind of source."""
+"""Build an index from any kind of source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of JSON files that other programs wrote: encodings, and one-sentence errors.
+"""Read JSON files that other programs wrote: encodings, and one-sentence errors.
 
 JSON is UTF-8. But programs on Windows also write UTF-8 with a byte order mark and UTF-16, and
 Python writes ``NaN`` and ``Infinity``, which are not valid JSON.

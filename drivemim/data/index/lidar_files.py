@@ -1,4 +1,4 @@
-"""Reading of lidar scans: nuScenes' files, other files of float32 numbers, and NumPy arrays."""
+"""Read lidar scans: nuScenes' files, other files of float32 numbers, and NumPy arrays."""
 
 from __future__ import annotations
 

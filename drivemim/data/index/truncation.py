@@ -1,4 +1,4 @@
-"""Detection of truncated image files, by the data that a decoder needs.
+"""Detect truncated image files, by the data that a decoder needs.
 
 A JPEG may lack its end marker, and a video, a second image or a maker's note may follow it, so its
 last bytes prove nothing. A complete JPEG has all scans, and its last scan encodes the last block
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
-JPEG_START, _JPEG_END, _PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+from drivemim.data.index.image_header import JPEG_START, PNG_START
+
+_JPEG_END = b"\xff\xd9"
 _SCAN = 0xDA
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -46,8 +48,8 @@ def is_truncated(data: bytes) -> bool:
     """Return whether a JPEG or PNG file ends early.
 
     A JPEG with an end marker is not decoded here. If it was cut and then given an end marker, only
-    its decoded pixels show it (:func:`is_filled_up`), unless only the end of a progressive image's
-    last and finest scan is lost.
+    its decoded pixels show it (:func:`end_is_missing`), unless only the end of a progressive
+    image's last and finest scan is lost.
     """
     if data.startswith(JPEG_START):
         header = _read_header(data)
@@ -57,12 +59,12 @@ def is_truncated(data: bytes) -> bool:
             return header.progressive and _last_scan(data, header) is None
         end = _last_scan(data, header)
         return end is None or not _is_complete(data[:end])
-    if data.startswith(_PNG_START):
+    if data.startswith(PNG_START):
         return not _has_png_end(data)
     return not data
 
 
-def is_filled_up(data: bytes, image: NDArray[np.uint8]) -> bool:
+def end_is_missing(data: bytes, image: NDArray[np.uint8]) -> bool:
     """Return whether a decoder filled the end of a JPEG with grey because data is missing.
 
     Args:
@@ -81,7 +83,7 @@ def is_filled_up(data: bytes, image: NDArray[np.uint8]) -> bool:
     return end is None or not _is_complete(data[:end])
 
 
-def with_end(data: bytes) -> bytes:
+def append_end_marker(data: bytes) -> bytes:
     """Append the end marker to a JPEG that lacks it; OpenCV does not decode such a file."""
     if not data.startswith(JPEG_START) or data.endswith(_JPEG_END):
         return data
@@ -162,7 +164,7 @@ def _decode(data: bytes) -> bytes | None:
 
 def _has_png_end(data: bytes) -> bool:
     """Return whether the end chunk is complete; a chunk is length, type, content and checksum."""
-    position = len(_PNG_START)
+    position = len(PNG_START)
     while position + 12 <= len(data):
         kind = data[position + 4 : position + 8]
         position += 12 + int.from_bytes(data[position : position + 4], "big")

@@ -1,4 +1,4 @@
-"""Search for the folder that the image paths of a COCO file are relative to."""
+"""Find the folder that the image paths of a COCO file are relative to."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ def _sections(
     }
 
 
-def _scenes(scenes: Sequence[tuple[str, str]], first: Ints, length: Ints) -> Section:
+def _scenes(scenes: list[SceneKey], first: Ints, length: Ints) -> Section:
     """Return the section of scenes; their ``length`` frames (and samples) begin at ``first``."""
     return {
         "token": [f"{split}:{name}" for split, name in scenes],

@@ -1,4 +1,4 @@
-"""Search for label maps, such as segmentation masks, among photographs: by folder and by name."""
+"""Find label maps, such as segmentation masks, among photographs: by folder and by name."""
 
 from __future__ import annotations
 

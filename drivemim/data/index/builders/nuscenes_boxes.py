@@ -1,4 +1,4 @@
-"""Conversion of the annotations in nuScenes tables to an index's boxes and tracks."""
+"""Convert the annotations in nuScenes tables to an index's boxes and tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion of the images of tables in nuScenes' format (also nuImages) to an index's frames."""
+"""Convert the images of tables in nuScenes' format (also nuImages) to an index's frames."""
 
 from __future__ import annotations
 

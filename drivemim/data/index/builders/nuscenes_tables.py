@@ -1,4 +1,4 @@
-"""Reading of nuScenes' JSON tables, and joins between them by token."""
+"""Read nuScenes' JSON tables, and join them by token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detection of folders of another kind than requested, and the command that indexes them."""
+"""Detect folders of another kind than requested, and name the command that indexes them."""
 
 from __future__ import annotations
 

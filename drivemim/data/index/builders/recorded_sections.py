@@ -1,4 +1,4 @@
-"""Conversion of recorded scenes to the sections of an index.
+"""Convert recorded scenes to the sections of an index.
 
 Letters: S samples, A annotated moments.
 """

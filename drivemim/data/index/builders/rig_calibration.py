@@ -1,4 +1,4 @@
-"""Reading of a rig's ``calibration.json`` and ``scene.json``."""
+"""Read a rig's ``calibration.json`` and ``scene.json``."""
 
 from __future__ import annotations
 

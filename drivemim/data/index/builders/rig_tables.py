@@ -1,4 +1,4 @@
-"""Reading of a rig's CSV files: poses, boxes and timestamps; every wrong row is reported."""
+"""Read a rig's CSV files (poses, boxes, timestamps), and report every wrong row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assignment of a scene's images to samples, for sources that have no samples of their own.
+"""Assign a scene's images to samples, for sources that have no samples of their own.
 
 An annotated moment is a sample. Each camera's nearest image is its keyframe, if it is close enough;
 the other images between two annotated moments are sweeps, whose boxes are interpolated. Images

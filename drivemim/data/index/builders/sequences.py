@@ -1,4 +1,4 @@
-"""Assignment of frames to sequences (scenes), with their order and times."""
+"""Assign frames to sequences (scenes), with their order and times."""
 
 from __future__ import annotations
 

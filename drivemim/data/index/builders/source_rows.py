@@ -1,4 +1,4 @@
-"""Names of a source's rows, as messages give them (file and token or line), and problem lists."""
+"""How messages name a source's rows (file and token or line), and lists of problems."""
 
 from __future__ import annotations
 
