@@ -177,7 +177,7 @@ def test_missing_undecodable_and_swapped_images_are_named(picture, tmp_path):
     text.write_text("not an image")
     with pytest.raises(ValueError, match=r"text\.jpg of frame abc cannot be decoded"):
         read_image(text, token="abc", stored=(48, 64))
-    with pytest.raises(ValueError, match="is 64x48 but the index .* has 1600x900"):
+    with pytest.raises(ValueError, match="is 64x48 but the index has 1600x900"):
         read_image(picture, token="abc", stored=(900, 1600))
 
 
@@ -185,5 +185,5 @@ def test_a_size_that_only_rounding_hides_is_noticed(tmp_path):
     # Both are 25 columns when they are reduced by 8.
     path = tmp_path / "0.jpg"
     cv2.imwrite(str(path), np.zeros((64, 197, 3), np.uint8))
-    with pytest.raises(ValueError, match="is 197x64 but the index .* has 200x64"):
+    with pytest.raises(ValueError, match="is 197x64 but the index has 200x64"):
         read_image(path, token="abc", stored=(64, 200), size=(8, 25))
