@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from drivemim.errors import did_you_mean, let_rank_zero_report, process_rank
+from drivemim.errors import did_you_mean, let_rank_zero_report, one_line_errors, process_rank
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -67,3 +69,21 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
         "(default: none, a single process)",
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+
+
+def run_with_paths(main: Callable[[Path, Path], None], description: str | None) -> None:
+    """Run a script of two paths, such as a converter; a missing file or folder is one line.
+
+    Args:
+        main: its function; the help names the arguments as this does.
+        description: its docstring.
+    """
+    parser = ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = list(inspect.signature(main).parameters)
+    for name in names:
+        parser.add_argument(name, type=Path)
+    arguments = parser.parse_args()
+    with one_line_errors():
+        main(*(getattr(arguments, name) for name in names))

@@ -22,7 +22,7 @@ import torch
 from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.optim import _ParamScheduler
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
-from mmengine.registry import FUNCTIONS, DefaultScope, Registry
+from mmengine.registry import FUNCTIONS, OPTIMIZERS, DefaultScope, Registry
 from mmengine.runner import CheckpointLoader, checkpoint
 from mmengine.visualization import Visualizer
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -254,6 +254,8 @@ def explain_build_error(error: BaseException) -> str | None:
         line = None
         if frame.f_code.co_name == "build_dataloader" and "must be callable" in str(error):
             line = _unknown_type(str(found.get("collate_fn_type")), FUNCTIONS)
+        elif "optimizer_cls" in found and found["optimizer_cls"] is None:
+            line = _unknown_type(str(found["self"].optimizer_cfg.get("type")), OPTIMIZERS)
         elif frame.f_code.co_name == "build_from_cfg":
             line = (
                 _explain_arguments(error, found)
@@ -332,6 +334,9 @@ def _unknown_type(name: str, registry: Registry) -> str:
     known = _registered(root)
     own = set(registry.module_dict)
     scope, _, plain = name.rpartition(".")
+    elsewhere = sorted(entry for entry in known if entry.rpartition(".")[2] == plain)
+    if elsewhere and not scope:
+        return f"there is no {registry.name} of type '{name}'; did you mean '{elsewhere[0]}'?"
     guess = did_you_mean(plain, {entry.rpartition(".")[2] for entry in known} | own)
     for entry in known:
         if guess and scope and entry == f"{scope}.{guess.split(chr(39))[1]}":

@@ -8,7 +8,6 @@ Datasets and Benchmarks 2021. The images are undistorted: the coefficients are n
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from pyarrow import feather
 
 import drivemim
+from drivemim.arguments import run_with_paths
 
 TRANSLATION, ROTATION = ("tx_m", "ty_m", "tz_m"), ("qw", "qx", "qy", "qz")
 CATEGORIES = {
@@ -88,4 +88,4 @@ def add_annotations(scene: drivemim.RecordedScene, table: dict[str, Any]) -> Non
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    run_with_paths(main, __doc__)

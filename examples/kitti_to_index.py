@@ -3,7 +3,6 @@
 The ego frame is on the ground below the inertial sensor (Geiger et al., KITTI, IJRR 2013).
 """
 
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 import drivemim
+from drivemim.arguments import run_with_paths
 
 EARTH_RADIUS, IMU_HEIGHT = 6378137.0, 0.93  # metres
 
@@ -96,4 +96,4 @@ def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_ego: Any) 
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    run_with_paths(main, __doc__)

@@ -5,13 +5,13 @@ categories are ``car``, ``truck``, ``bus`` and ``person``; other objects are lef
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import drivemim
+from drivemim.arguments import run_with_paths
 from drivemim.array_types import Ints
 from drivemim.data.boxes.ground_truth import frame_boxes
 
@@ -71,4 +71,4 @@ def coco_of(index: drivemim.FrameIndex, rows: Ints) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    run_with_paths(main, __doc__)

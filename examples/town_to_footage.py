@@ -9,6 +9,8 @@ from pathlib import Path
 
 import cv2
 
+from drivemim.arguments import run_with_paths
+
 SCENE = "scene-0061"  # of the split mini_train
 RATE = 5.0  # images per second
 
@@ -38,4 +40,4 @@ def images_of(town: Path, camera: str) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    run_with_paths(main, __doc__)

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from drivemim.arguments import run_with_paths
+
 Row = dict[str, Any]
 POSE_COLUMNS = ("timestamp", "x", "y", "z", "qw", "qx", "qy", "qz")
 BOX_COLUMNS = ("timestamp", "track", "category", "x", "y", "z", "width", "length", "height", "qw",
@@ -24,7 +26,9 @@ def main(town: Path, rig: Path) -> None:
     """Write one folder per scene."""
     if rig.exists():
         sys.exit(f"{rig} exists; remove it, or name another folder")
-    (folder,) = town.glob("v1.0-*")
+    folder = next(town.glob("v1.0-*"), None)
+    if folder is None:
+        sys.exit(f"{town} has no folder v1.0-* of tables")
     tables = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}
     scene_of = {row["token"]: row["scene_token"] for row in tables["sample"]}
@@ -88,4 +92,4 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    run_with_paths(main, __doc__)

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 
 import pytest
 from mmengine.hooks import Hook
@@ -14,6 +15,32 @@ from drivemim.training.run import train
 
 VALUES = (None, "x", -1, 0, 1.5, [], {}, 7, True, (1, 2, 3), "0", [[]], math.nan)
 SAMPLES = 6
+SECTIONS = [
+    ("model", None, "a dict"),
+    ("model.encoder", None, "a dict"),
+    ("model.target", None, "a dict"),
+    ("model.auxiliary", None, "a list of dicts"),
+    ("env_cfg", None, "a dict"),
+    ("randomness", None, "a dict"),
+    ("train_dataloader.dataset", None, "a dict"),
+    ("val_dataloader", 3, "a dict, or None"),
+    ("test_dataloader", 3, "a dict, or None"),
+    ("val_cfg", 3, "a dict, or None"),
+    ("val_evaluator", [3], "a dict or a list of dicts, or None"),
+    ("custom_hooks", 3, "a list of dicts, or None"),
+    ("custom_hooks", [3], "a list of dicts, or None"),
+    ("default_hooks.visualization", 3, "a dict, or None"),
+]
+OTHERS = [
+    ("train_dataloader", None, "vit_micro_frames has no train_dataloader: it cannot be trained"),
+    ("log_level", "FOO", "log_level='FOO' must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+    ("log_level", "info", "log_level='info' must be one of .*; did you mean 'INFO'?"),
+    ("optim_wrapper.optimizer.type", "AdamWW",
+     "there is no optimizer of type 'AdamWW'; did you mean 'AdamW'?"),
+    ("default_scope", "foo",
+     "there is no model of type 'MaskedPretrainer'; did you mean 'drivemim.MaskedPretrainer'?"),
+    ("model.encoder.type", "Linear", "there is no model of type 'Linear'"),
+]  # fmt: skip
 
 
 class Stop(Hook):
@@ -67,6 +94,22 @@ def test_a_wrong_value_is_one_line(name, seed, index, tmp_path):
             assert "\n" not in said, f"{key}={value!r}: {said}"
         except Exception as error:
             raise AssertionError(f"{key}={value!r}") from error
+
+
+@pytest.mark.parametrize(("key", "value", "kind"), SECTIONS)
+def test_a_section_of_a_wrong_kind_is_named(key, value, kind, index, tmp_path):
+    options = {**settings("vit_micro_frames", index), key: value}
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        train("vit_micro_frames", work_dir=tmp_path / "run", options=options, hooks=[Stop()])
+    assert str(ended.value) == (f"ConfigError: --cfg-options {key}={value!r}: {key} must be {kind}")
+
+
+@pytest.mark.parametrize(("key", "value", "line"), OTHERS)
+def test_a_value_that_does_not_exist_is_named(key, value, line, index, tmp_path):
+    options = {**settings("vit_micro_frames", index), key: value}
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        train("vit_micro_frames", work_dir=tmp_path / "run", options=options, hooks=[Stop()])
+    assert re.match(line.replace("?", "[?]"), str(ended.value).removeprefix("ConfigError: "))
 
 
 def test_an_error_after_the_first_iteration_keeps_its_traceback(index, tmp_path):

@@ -21,7 +21,8 @@ def main() -> None:
     parser.add_argument(
         "--config",
         required=True,
-        help="path of your config, or mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
+        help="path of your config, name of one that ships with DriveMIM, or "
+        "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
     )
     parser.add_argument("--backbone", required=True, help="file written by drivemim export")
     parser.add_argument("--out", help="config to write, which inherits yours; default: print it")

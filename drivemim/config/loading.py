@@ -26,6 +26,7 @@ from drivemim.config.dumps import is_dump, remove_run_additions
 from drivemim.config.nested import walk
 from drivemim.config.option_kinds import check_kinds
 from drivemim.config.option_values import ConfigOptions
+from drivemim.config.sections import check_sections
 from drivemim.config.shipped import find_config
 from drivemim.config.whole_numbers import make_whole
 from drivemim.data.clips.augmentation import AugmentSettings
@@ -123,6 +124,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         check_kinds(config, others)
         _merge(config, others, path)
         _check_untyped(config)
+    check_sections(config, others)
     make_whole(config)
     return config
 
@@ -270,7 +272,8 @@ def _check_top_level(config: Config) -> None:
 
 def _check_untyped(config: Config) -> None:
     for section, valid in _UNTYPED.items():
-        for key in config.get(section) or {}:
+        keys = config.get(section)
+        for key in keys if isinstance(keys, Mapping) else ():
             if key not in valid:
                 raise ConfigError(
                     f"{config.filename}: {section} has no key '{key}'"

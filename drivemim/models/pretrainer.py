@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's u
 from drivemim.clips import Clips, patch_grid
 from drivemim.errors import ConfigError
 from drivemim.masking.strategy import clip_generators
-from drivemim.models.encoders.masked_encoder import MaskedFeatures
+from drivemim.models.encoders.masked_encoder import MaskedFeatures, check_encoder
 from drivemim.models.layers import initialize
 from drivemim.models.patches import (
     PatchMask,
@@ -78,7 +78,8 @@ class MaskedPretrainer(BaseModel):
         init_cfg: see MMEngine.
 
     Raises:
-        ConfigError: if the decoder cannot predict auxiliary targets, or two have one name.
+        ConfigError: if the encoder is no ``MaskedEncoder``, the decoder cannot predict auxiliary
+            targets, or two have one name.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class MaskedPretrainer(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.encoder = MODELS.build(encoder)
+        check_encoder(self.encoder)
         self.decoder = MODELS.build({"encoder": self.encoder, **decoder})
         self.target: ReconstructionTarget = _build_target(target, self.encoder)
         self.masking = MASKS.build(masking)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from drivemim.checkpoint_kinds import describe_mismatch
 from drivemim.config.building import build_model, suppress_logs
 from drivemim.config.loading import reading_errors, short_type
+from drivemim.config.shipped import find_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_writable, write_bytes
 from drivemim.transfer.detector_settings import (
@@ -79,8 +80,8 @@ def write_detector_config(
     Nothing is downloaded: weights that the user's config names are replaced before they are loaded.
 
     Args:
-        config: path of an MMDetection config, or the name of a shipped one
-            (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
+        config: path of an MMDetection config, the name of one that ships with DriveMIM, or of one
+            that ships with MMDetection (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
         backbone: export of ``drivemim export``.
         out: config to write; None to check only.
         plain: load by MMEngine's ``init_cfg`` from the ``.pth`` beside the export, so that training
@@ -93,6 +94,8 @@ def write_detector_config(
             features are not the pretrainer's.
     """
     _check_order(config, backbone)
+    if "::" not in config:
+        config = str(find_config(config))
     state, metadata = read_export(backbone)
     weights = Path(backbone).resolve()
     if plain:
@@ -198,8 +201,6 @@ def _check_order(config: str, backbone: str | Path) -> None:
 
 
 def _check_paths(config: str, out: str | Path | None) -> None:
-    if "::" not in config and not Path(config).is_file():
-        raise ConfigError(f"there is no config {config}")
     if out is None:
         return
     ensure_writable(out)

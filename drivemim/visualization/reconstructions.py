@@ -74,6 +74,8 @@ def draw_reconstructions(
             f"{(cfg.get('model') or {}).get('type')}; drivemim test --show-dir FOLDER draws the "
             "detections of a detector"
         )
+    if cfg.get("train_dataloader") is None:
+        raise ConfigError(f"{config} has no train_dataloader, whose clips are drawn")
     model = _load_model(cfg, checkpoint)
     with config_errors():
         dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))

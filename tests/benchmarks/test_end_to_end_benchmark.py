@@ -71,3 +71,5 @@ def test_mistakes_are_named(capsys):
             benchmark.parse_variant(text, None)
     with pytest.raises(SystemExit, match="ConfigError: there is no config gone"):
         benchmark.main(["gone"])
+    with pytest.raises(SystemExit, match="atss_vit_micro_town is not a pretraining config"):
+        benchmark.main(["atss_vit_micro_town", "--index", "town.arrow"])

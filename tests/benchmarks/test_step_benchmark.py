@@ -4,7 +4,7 @@ import pytest
 import torch
 from seen_data import write_frames
 
-from benchmarks.step_benchmark import single_frames, step_cost
+from benchmarks.step_benchmark import main, single_frames, step_cost
 from drivemim import build_index
 
 
@@ -76,3 +76,14 @@ def test_loading_is_measured_on_the_configs_own_data(repository: Path, tmp_path:
     assert cost.milliseconds > 0
     wanted = 1000 / (cost.loading + cost.milliseconds)
     assert cost.frames_per_second == pytest.approx(wanted)
+
+
+def test_a_detector_is_refused_before_the_first_is_measured(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="atss_vit_micro_town is not a pretraining config"):
+        main(["vit_micro_town", "atss_vit_micro_town", "--frames", "2", "--repeats", "1"])
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_config_is_one_line() -> None:
+    with pytest.raises(SystemExit, match="ConfigError: there is no config gone"):
+        main(["gone"])

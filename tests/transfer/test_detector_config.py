@@ -101,6 +101,13 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith('drivemi
 """
 
 
+def test_a_config_of_drivemim_is_found_by_its_name(resnet50, tmp_path):
+    out = tmp_path / "small.py"
+    found = write_detector_config("faster_rcnn_resnet50_nuscenes", resnet50, out=out)
+    assert "faster_rcnn_resnet50_nuscenes.py" in found.text
+    assert load_config(out).model.type == "FasterRCNN"
+
+
 def test_plain_config_needs_nothing_of_drivemim(resnet50, tmp_path):
     write_detector_config(f"mmdet::{SHIPPED[1]}", resnet50, out=tmp_path / "small.py", plain=True)
     torch.save(fixed_image((64, 96)).permute(2, 0, 1).contiguous(), tmp_path / "image.pt")

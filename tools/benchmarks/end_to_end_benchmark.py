@@ -12,8 +12,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.pretraining_config import load_pretraining_config
 from drivemim.arguments import ArgumentParser
-from drivemim.config.loading import load_config
 from drivemim.config.option_values import parse_value
 from drivemim.errors import ConfigError, one_line_errors
 from drivemim.training.data_choice import index_key
@@ -47,7 +47,8 @@ def parse_variant(text: str, index: str | None) -> Variant:
         index: index of the training data; None for the config's.
 
     Raises:
-        ConfigError: if an option is not KEY=VALUE, a quote has no end, or the config is wrong.
+        ConfigError: if an option is not KEY=VALUE, a quote has no end, or the config is wrong or a
+            detector's.
     """
     try:
         config, *pairs = shlex.split(text)
@@ -59,7 +60,7 @@ def parse_variant(text: str, index: str | None) -> Variant:
         if not equals:
             raise ConfigError(f"{text!r}: {pair!r} is not KEY=VALUE")
         options[key] = parse_value(value)
-    cfg = load_config(config, options)
+    cfg = load_pretraining_config(config, options)
     if index is not None:
         options[index_key(cfg, config)] = index
     return Variant(name=text, config=config, options=options)

@@ -23,10 +23,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.mask_benchmark import milliseconds, synthetic_clips
+from benchmarks.pretraining_config import load_pretraining_config
 from drivemim.arguments import ArgumentParser
 from drivemim.clips import Clips
 from drivemim.compat import cpu_attention
-from drivemim.config.loading import dicts_in, load_config
+from drivemim.config.loading import config_errors, dicts_in
+from drivemim.errors import one_line_errors
 from drivemim.models import FeatureTarget
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
@@ -87,10 +89,14 @@ def step_cost(
         repeats: number of timed steps; 0 counts FLOPs only.
         device: device to run on; mixed precision on a GPU.
         index: index of frames to load, to measure the loader as well.
+
+    Raises:
+        ConfigError: if the config is wrong, or not a pretrainer's.
     """
-    cfg = load_config(config)
+    cfg = load_pretraining_config(config)
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model).to(device).train()
+    with config_errors():
+        model = MODELS.build(cfg.model).to(device).train()
     for module in model.modules():
         if isinstance(module, FeatureTarget):
             module.has_weights = True  # Which weights it has does not change its speed.
@@ -189,6 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
+    with one_line_errors():
+        for config in arguments.configs:
+            load_pretraining_config(config)
     print(f"{arguments.frames} frames per batch, on {device}, {torch.get_num_threads()} threads; "
           f"median of {arguments.repeats}")  # fmt: skip
     columns = ["config", "GFLOP: encoder", "decoder", "heads", "teachers", "total", "to the first"]
@@ -196,13 +205,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"| {' | '.join([*columns, 'M parameters'])} |\n{'|---' * (len(columns) + 1)}|")
     first: StepCost | None = None
     for config in arguments.configs:
-        cost = step_cost(
-            config,
-            frames=arguments.frames,
-            repeats=arguments.repeats,
-            device=device,
-            index=arguments.index,
-        )
+        with one_line_errors():
+            cost = step_cost(
+                config,
+                frames=arguments.frames,
+                repeats=arguments.repeats,
+                device=device,
+                index=arguments.index,
+            )
         first = first or cost
         row = [config, *(f"{cost.gflops[part]:.2f}" for part in (*PARTS, "total"))]
         row += [f"{cost.gflops['total'] / first.gflops['total']:.2f}"]

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from drivemim.errors import ConfigError
 from drivemim.models.patches import PatchMask
+
+_NEEDED = ("mask_patch_size", "patch_channels", "stages", "backbone", "forward_masked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +84,18 @@ class MaskedEncoder(Protocol):
             mask: mask of these images.
         """
         ...
+
+
+def check_encoder(encoder: nn.Module) -> None:
+    """Refuse a module that lacks attributes of a ``MaskedEncoder``.
+
+    Raises:
+        ConfigError: naming what it lacks.
+    """
+    lacking = [name for name in _NEEDED if not hasattr(encoder, name)]
+    if lacking:
+        raise ConfigError(
+            f"model.encoder: {type(encoder).__name__} lacks {', '.join(lacking)}; an encoder needs "
+            f"the attributes {', '.join(_NEEDED[:-1])} and the method {_NEEDED[-1]}, see "
+            "drivemim.models.MaskedEncoder and docs/guides/pretraining.md"
+        )

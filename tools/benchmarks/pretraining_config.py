@@ -1,0 +1,27 @@
+"""Reading of the pretraining configs that are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.config.loading import is_pretrainer, load_config
+from drivemim.errors import ConfigError
+
+
+def load_pretraining_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config with options.
+
+    Args:
+        name: path or name of the config.
+        options: dotted config keys to replace.
+
+    Raises:
+        ConfigError: if it is wrong, or a detector's.
+    """
+    config = load_config(name, options)
+    if not is_pretrainer(config.get("model") or {}):
+        raise ConfigError(f"{name} is not a pretraining config: its model has no encoder")
+    return config
