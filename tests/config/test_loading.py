@@ -74,6 +74,15 @@ def test_misspelt_key_of_a_dict_without_type(write, line, section, key, nearest)
     )
 
 
+def test_a_section_of_a_wrong_kind_is_named(write):
+    path = write("test_dataloader = 3")
+    assert message(load_config, path) == (
+        f"{path}: test_dataloader=3: test_dataloader must be a dict, or None"
+    )
+    found = message(load_config, write("env_cfg = None"))
+    assert found.endswith(": env_cfg=None: env_cfg must be a dict")
+
+
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [

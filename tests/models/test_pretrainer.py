@@ -12,7 +12,6 @@ from mmengine.model import BaseModel
 
 from drivemim.clips import Clips
 from drivemim.errors import ConfigError
-from drivemim.models import MaskedPretrainer
 from drivemim.models.patches import PatchMask
 from drivemim.registry import MODELS
 
@@ -385,20 +384,3 @@ def test_images_without_calibration_train_where_frames_stand_alone(
     assert torch.equal(model(bare, mode="loss")["loss"], model(clips, mode="loss")["loss"])
     with pytest.raises(ConfigError, match="needs the intrinsics and poses and timestamps"):
         build_pretrainer(decoder="pyramid").eval()(bare, mode="loss")
-
-
-def test_an_encoder_is_told_what_it_lacks() -> None:
-    class Bare(torch.nn.Module):
-        mask_patch_size = 16
-
-        def forward_masked(self, images: torch.Tensor, mask: PatchMask) -> None: ...
-
-    preprocessor = {"type": "ClipPreprocessor", "mean": [0.0] * 3, "std": [1.0] * 3}
-    parts: dict[str, dict[str, str]] = {"decoder": {}, "target": {}, "masking": {}}
-    with pytest.raises(ConfigError) as error:
-        MaskedPretrainer(encoder={"type": Bare}, data_preprocessor=preprocessor, **parts)
-    assert str(error.value) == (
-        "model.encoder: Bare lacks patch_channels, stages, backbone; an encoder needs the "
-        "attributes mask_patch_size, patch_channels, stages, backbone and the method "
-        "forward_masked, see drivemim.models.MaskedEncoder and docs/guides/pretraining.md"
-    )

@@ -73,6 +73,11 @@ def test_a_detector_is_not_visualised(toys, run, tmp_path):
     with pytest.raises(ConfigError) as error:
         draw_reconstructions(toys / "detector.py", run / "iter_2.pth", tmp_path / "out")
     assert "is not the config of a pretraining run: its model is RetinaNet" in str(error.value)
+    with pytest.raises(ConfigError, match="has no train_dataloader, whose clips are drawn"):
+        draw_reconstructions(
+            toys / "vit.py", run / "iter_2.pth", tmp_path / "out",
+            options={"train_dataloader": None},
+        )  # fmt: skip
     assert "drivemim test --show-dir FOLDER" in str(error.value)
     wider = {"model.encoder.embed_dims": 32}
     with pytest.raises(CheckpointError, match=r"give the config of the same run.*Tensors: missh"):
