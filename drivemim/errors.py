@@ -155,6 +155,16 @@ def tell_torchrun(line: str) -> None:
             json.dump({"message": line, "timestamp": int(time.time())}, file)
 
 
+def interrupt_in(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt that an error is, or that it hides; None for other errors.
+
+    MMEngine raises a SyntaxError if an interrupt comes while it formats a config.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
 @contextmanager
 def one_line_stops(launcher: str = "none") -> Iterator[None]:
     """Exit with one line if Ctrl-C or SIGTERM ended the process, and with the status of shells.
@@ -166,7 +176,11 @@ def one_line_stops(launcher: str = "none") -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt as stop:
+    except SystemExit:
+        raise  # The line has been printed.
+    except BaseException as error:
+        if (stop := interrupt_in(error)) is None:
+            raise
         status = stop.status if isinstance(stop, RunStopped) else 128 + signal.SIGINT
         # It is ending already: another Ctrl-C only hurries it.
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(status))

@@ -8,7 +8,7 @@ import pytest
 import drivemim.cli
 import drivemim.errors
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import ConfigError, RunStopped, one_line_errors, process_rank
+from drivemim.errors import ConfigError, RunStopped, one_line_errors, one_line_stops, process_rank
 
 
 @pytest.fixture
@@ -88,4 +88,20 @@ def test_an_interrupt_during_the_imports_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         drivemim.cli.main()
     assert end.value.code == 130
+    assert capsys.readouterr().err == "Stopped by Ctrl-C\n"
+
+
+def _hide_an_interrupt():
+    try:
+        raise KeyboardInterrupt
+    except BaseException:
+        raise SyntaxError("Failed to format the config file")  # noqa: B904 - as MMEngine does
+
+
+def test_an_interrupt_that_another_error_hides_is_one_line(monkeypatch, capsys):
+    """And it is printed once by two contexts, one in the other."""
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as stop, one_line_stops(), one_line_errors():
+        _hide_an_interrupt()
+    assert stop.value.code == 130
     assert capsys.readouterr().err == "Stopped by Ctrl-C\n"

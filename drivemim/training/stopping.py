@@ -18,7 +18,7 @@ from typing import Any
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from drivemim.errors import RunStopped
+from drivemim.errors import RunStopped, interrupt_in
 from drivemim.option_words import as_spoken
 
 GO_ON = "Go on with --resume"
@@ -72,13 +72,14 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) or _hidden_stop(error) is not None:
+        stop = interrupt_in(error)
+        if stop is not None:
             for worker in set(multiprocessing.active_children()) - self._others:
                 if worker.daemon:
                     worker.terminate()
         for number, handler in self._replaced.items():
             signal.signal(number, handler)
-        if (stop := _hidden_stop(error)) is not None:
+        if stop is not None and stop is not error:
             raise stop from None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -99,18 +100,6 @@ class StopSignals:
             number=first or number,
             advice=as_spoken(GO_ON) if self.is_training else "",
         )
-
-
-def _hidden_stop(error: BaseException | None) -> RunStopped | None:
-    """Return the stop during whose handling another error arose, in code that catches everything.
-
-    MMEngine raises a SyntaxError if a config is being formatted for a checkpoint.
-    """
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-        if isinstance(error, RunStopped):
-            return error
-    return None
 
 
 def _end_with_parent(parent: int) -> None:
