@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from drivemim.errors import did_you_mean, let_rank_zero_report, one_line_errors, process_rank
+from drivemim.errors import (
+    did_you_mean,
+    let_rank_zero_report,
+    one_line_errors,
+    process_rank,
+    tell_torchrun,
+)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -38,6 +44,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with the usage and a message; of the processes of torchrun, rank 0 alone says it."""
         let_rank_zero_report()
+        tell_torchrun(f"{self.prog}: error: {message}")
         if (rank := process_rank()) > 0:
             message = f"rank {rank}: {message}"
         super().error(message)

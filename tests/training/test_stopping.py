@@ -132,7 +132,8 @@ def test_two_processes_stop_at_the_same_iteration(repository, tmp_path):
         run = tmp_path / run
         code, _, err = start(repository, [*arguments, run, *more, *signals, *alone], processes=2)
         assert code == 1  # torchrun's own
-        (line,) = [line for line in err if "Stopped by" in line]
+        line, report = [line for line in err if "Stopped by" in line]
+        assert report.strip() == f"traceback : {line}"  # in torchrun's own
         begin = f"Stopped by SIGTERM at iteration {at} of 12; {run}/iter_{at}.pth is written. "
         assert line.startswith(begin + "Go on with: torchrun --nproc_per_node 2 tools/train.py ")
         assert "RuntimeError" not in "\n".join(err)
@@ -156,10 +157,11 @@ def test_a_mistake_is_one_line_of_rank_zero(repository, tmp_path, mistake, said)
         repository, [*arguments, "--work-dir", tmp_path / "run", *mistake], processes=2
     )
     assert code == 1
-    (place,) = [number for number, line in enumerate(err) if said in line]
+    place, report = [number for number, line in enumerate(err) if said in line]
     assert err[place].startswith(said)
     assert "torch/distributed/elastic" in err[place + 1]  # torchrun's own report
-    assert any("traceback : " in line and said in line for line in err[-3:])
+    assert err[report].strip().startswith("traceback : ")  # which ends with the reason
+    assert report >= len(err) - 2
     assert "rank 1: " not in "\n".join(err)
 
 

@@ -6,6 +6,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import DataError
@@ -47,8 +48,9 @@ _SIZE = (30_000).to_bytes(4, "big")
     ],
 )
 @pytest.mark.parametrize("name", ["1.png", "0_mask.png"])
-def test_a_damaged_or_very_large_header_is_refused(tmp_path, header, reason, name):
+def test_a_damaged_or_very_large_header_is_refused(tmp_path, monkeypatch, header, reason, name):
     """Also of a file that could be a label map by its name."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2**26)  # other libraries remove Pillow's limit
     folder = tmp_path / "d"
     folder.mkdir()
     cv2.imwrite(str(folder / "0.jpg"), np.full((30, 40, 3), 9, np.uint8))
