@@ -185,6 +185,34 @@ def index_option(
     return {key: str(path)}
 
 
+def check_data_options(
+    config: Config,
+    name: str | Path,
+    options: Mapping[str, Any],
+    scenes: str | Sequence[str] | None,
+) -> None:
+    """Refuse options that contradict a choice by the data, before there is an index of it.
+
+    Args:
+        config: config of a pretrainer.
+        name: its name, for errors.
+        options: options that the user gave.
+        scenes: names of splits or scenes.
+
+    Raises:
+        ConfigError: naming the options.
+    """
+    key = index_key(config, name)
+    if covered := [each for each in options if key.startswith(f"{each}.")]:
+        raise ConfigError(
+            f"--cfg-options {covered[0]}=...: give its keys one by one, such as {key}, so that "
+            "they can be compared with the choice by the data"
+        )
+    if key in options:
+        raise ConfigError(f"--cfg-options {key}={options[key]}: the data is named; leave it out")
+    _named_scenes(scenes, options, key.removesuffix("index"))
+
+
 def options_of_data(
     index: FrameIndex,
     config: Config,
@@ -210,15 +238,10 @@ def options_of_data(
         The index and what was chosen, as dotted keys of the config.
 
     Raises:
-        ConfigError: if ``scenes`` and an option contradict each other.
+        ConfigError: if options contradict the data or each other.
         DataError: if there are no such scenes.
     """
-    key = index_key(config, name)
-    if covered := [each for each in options if key.startswith(f"{each}.")]:
-        raise ConfigError(
-            f"--cfg-options {covered[0]}=...: give its keys one by one, such as {key}, so that "
-            "they can be compared with the choice by the data"
-        )
+    check_data_options(config, name, options, scenes)
     chosen: dict[str, Any] = dict(index_option(config, name, index, options))
     data = next(iter(chosen)).removesuffix("index")
     settings = _settings_at(config, data)

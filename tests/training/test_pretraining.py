@@ -199,6 +199,32 @@ def test_arguments_that_do_not_fit_are_refused(repository, monkeypatch, argument
         drivemim.pretrain(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"hours": 0.0}, r"hours=0\.0 must be"),
+        ({"hours": 1.0, "options": {"train_cfg.max_iters": 9}}, "hours and options"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"iterations": 2, "options": {"train_cfg.max_iters": 9}}, "iterations and options"),
+        ({"options": {"train_cfg.max_iters": 9}}, "Set what belongs together"),
+        ({"init": "none.pth"}, "no weights file"),
+        ({"options": {"load_from": "none.pth"}}, "no weights file"),
+        ({"options": {"optim_wrapper.accumulative_counts": 3}}, "accumulative_counts"),
+        ({"options": {"modle.seed": 1}}, "did you mean .model."),
+        ({"options": {f"{DATA}.index": "i.arrow"}}, "the data is named; leave it out"),
+        ({"options": {f"{DATA}.scenes": "a"}, "scenes": "b"}, "give one"),
+        ({"amp": True, "options": {"optim_wrapper.type": "Own"}}, "amp replaces OptimWrapper"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_whatever_the_data_is_comes_before_the_index(
+    drives, tmp_path, monkeypatch, arguments, said
+):
+    monkeypatch.setattr(DataSource, "open", None)
+    with pytest.raises((ConfigError, FileNotFoundError), match=said):
+        drivemim.pretrain(data=drives, work_dir=tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_earlier_run_keeps_its_index(finished, tmp_path):
     index = finished.work_dir / "index.arrow"
     before = index.read_bytes()
@@ -214,6 +240,11 @@ def test_an_earlier_run_keeps_its_index(finished, tmp_path):
             data=other, work_dir=finished.work_dir, iterations=2, overwrite=True,
             options={"optim_wrapper.accumulative_counts": 3},
         )  # fmt: skip
+    assert not (finished.work_dir / "index_2.arrow").exists()
+    with pytest.raises(DataError, match="nowhere"):
+        drivemim.pretrain(
+            data=other, work_dir=finished.work_dir, iterations=2, overwrite=True, scenes="nowhere"
+        )
     assert len(FrameIndex.open(finished.work_dir / "index_2.arrow").frames) == 3
     assert index.read_bytes() == before
     with pytest.raises(ConfigError, match="the earlier run is on another folder than"):
