@@ -31,7 +31,7 @@ from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.training.compact_log import brief_console, deprecations_in_log
-from drivemim.training.device import start_process_group
+from drivemim.training.device import pin_with_accelerator, start_process_group
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
 from drivemim.training.hooks.estimate_run import EstimateRun, WaitForData
@@ -307,7 +307,8 @@ def _build(cfg: Config) -> Runner:
     with config_errors():
         if kind is None:
             return RUNNERS.build(cfg)
-        return brief_console(without_config_dump(signals_to_one_process(kind))).from_cfg(cfg)
+        kind = pin_with_accelerator(signals_to_one_process(kind))
+        return brief_console(without_config_dump(kind)).from_cfg(cfg)
 
 
 def _add_run_hooks(cfg: Config, strict: bool) -> None:
