@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from nuscenes.utils.splits import create_splits_scenes
 
 from drivemim.array_types import Ints
 from drivemim.config.building import build_model
@@ -27,20 +23,13 @@ from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.image_shapes import fitting_size, image_shapes
 from drivemim.data.index.index_building import IndexKind, build_index
-from drivemim.data.index.scene_selection import ALL, has_scenes
+from drivemim.data.index.scene_selection import has_scenes
 from drivemim.errors import ConfigError, DataError
 from drivemim.files import plain_path
+from drivemim.training.scene_choice import pretraining_scenes
 
 INDEX = "index.arrow"
 """Name of the index in the folder of a run that indexes its data itself."""
-_EVALUATION = re.compile(
-    r"(?<![a-z])(val|valid|validation|eval|evaluation|minival|test|testing)(sets?|data|images?)?(?![a-z])"
-    # A test drive or a test vehicle is no split.
-    r"(?!(?<=test)[ _.-]*(drive|ride|run|track|vehicle|car)s?(?![a-z]))"
-)
-"""Words in the names of folders and splits that detectors are evaluated on."""
-_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-"""Beginning of a word in a name like ``imagesVal``."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +185,34 @@ def index_option(
     return {key: str(path)}
 
 
+def check_data_options(
+    config: Config,
+    name: str | Path,
+    options: Mapping[str, Any],
+    scenes: str | Sequence[str] | None,
+) -> None:
+    """Refuse options that contradict a choice by the data, before there is an index of it.
+
+    Args:
+        config: config of a pretrainer.
+        name: its name, for errors.
+        options: options that the user gave.
+        scenes: names of splits or scenes.
+
+    Raises:
+        ConfigError: naming the options.
+    """
+    key = index_key(config, name)
+    if covered := [each for each in options if key.startswith(f"{each}.")]:
+        raise ConfigError(
+            f"--cfg-options {covered[0]}=...: give its keys one by one, such as {key}, so that "
+            "they can be compared with the choice by the data"
+        )
+    if key in options:
+        raise ConfigError(f"--cfg-options {key}={options[key]}: the data is named; leave it out")
+    _named_scenes(scenes, options, key.removesuffix("index"))
+
+
 def options_of_data(
     index: FrameIndex,
     config: Config,
@@ -221,15 +238,10 @@ def options_of_data(
         The index and what was chosen, as dotted keys of the config.
 
     Raises:
-        ConfigError: if ``scenes`` and an option contradict each other.
+        ConfigError: if options contradict the data or each other.
         DataError: if there are no such scenes.
     """
-    key = index_key(config, name)
-    if covered := [each for each in options if key.startswith(f"{each}.")]:
-        raise ConfigError(
-            f"--cfg-options {covered[0]}=...: give its keys one by one, such as {key}, so that "
-            "they can be compared with the choice by the data"
-        )
+    check_data_options(config, name, options, scenes)
     chosen: dict[str, Any] = dict(index_option(config, name, index, options))
     data = next(iter(chosen)).removesuffix("index")
     settings = _settings_at(config, data)
@@ -239,7 +251,7 @@ def options_of_data(
         print_log(f"scenes: {index.path} has no {selection}, which {name} names")
         selection = None
     if selection is None and f"{data}scenes" not in options:
-        selection = _pretraining_scenes(index)
+        selection = pretraining_scenes(index)
     if selection != settings.get("scenes"):
         chosen[f"{data}scenes"] = selection
     if f"{data}image_size" not in options:
@@ -306,67 +318,6 @@ def _index_path(config: str | Path, settings: Mapping[str, Any]) -> Path:
     path = Path(settings["index"])
     moved = Path(config).parent / path.name
     return moved if not path.exists() and moved.exists() else path
-
-
-def _pretraining_scenes(index: FrameIndex) -> list[str] | None:
-    """Return names of the scenes to pretrain on; None for all.
-
-    Raises:
-        DataError: if detectors are evaluated on all of them.
-    """
-    every = np.arange(len(index.scenes))
-    evaluated = np.array([row for row in every.tolist() if _is_evaluated(index, row)], np.int64)
-    if not len(evaluated):
-        return None
-    remaining = np.setdiff1d(every, evaluated)
-    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in evaluated.tolist()]
-    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    if not len(remaining):
-        raise DataError(
-            f"{index.path}: detectors are evaluated on all of its scenes, by their names "
-            f"({shown}); to pretrain on them nevertheless, name them with --scenes"
-        )
-    print_log(
-        f"scenes: {len(remaining)} of {len(every)}; detectors are evaluated on the others, by "
-        f"their names ({shown}); --scenes takes others"
-    )
-    return _names(index, remaining)
-
-
-def _names(index: FrameIndex, rows: Ints) -> list[str]:
-    """Return the shortest names of scenes: an official split, whole splits, or every scene."""
-    for official in ("train", "mini_train") if not any(index.scenes.split) else ():
-        with suppress(DataError):
-            if np.array_equal(index.scene_rows(official), rows):
-                return [official]
-    split, name = index.scenes.split, index.scenes.name
-    splits = sorted({split[row] for row in rows.tolist()})
-    whole = [f"{each}:{ALL}" for each in splits]
-    if "" not in splits and np.array_equal(index.scene_rows(whole), rows):
-        return whole
-    return [f"{split[row]}:{name[row]}" for row in rows.tolist()]
-
-
-def _is_evaluated(index: FrameIndex, row: int) -> bool:
-    """Return whether a scene's split, name or folder is one that detectors are evaluated on."""
-    split, name = index.scenes.split[row], index.scenes.name[row]
-    return is_for_evaluation(split or name) or (not split and name in _official_scenes())
-
-
-def is_for_evaluation(name: str) -> bool:
-    """Return whether a split's or folder's name has a word such as ``val`` or ``test``.
-
-    Words end at anything but letters, and before a capital after a small letter: ``val2017``,
-    ``test-dev`` and ``imagesVal``, but not ``valley`` or ``latest``.
-    """
-    return _EVALUATION.search(_CAPITAL.sub("_", name).lower()) is not None
-
-
-@cache
-def _official_scenes() -> frozenset[str]:
-    """Return the scenes of nuScenes' official splits for evaluation."""
-    splits = create_splits_scenes()
-    return frozenset([*splits["val"], *splits["test"], *splits["mini_val"]])
 
 
 def _image_size(

@@ -1,13 +1,16 @@
-"""The device that a command runs a model on, and the processes of a run on several."""
+"""The device that a command runs a model on, its data loaders, and the processes on several."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import time
+from typing import Any
 
 import torch
+from mmengine.runner import Runner
 from torch import distributed
+from torch.utils.data import DataLoader
 
 from drivemim.errors import ConfigError
 
@@ -28,6 +31,22 @@ def check_device(device: str) -> None:
         raise ConfigError(
             f"--device {device} cannot be used here ({reason}); use --device cpu"
         ) from error
+
+
+def pin_with_accelerator(runner: type[Runner]) -> type[Runner]:
+    """Return the same Runner, whose data loaders pin memory only for a GPU or another accelerator.
+
+    PyTorch does not pin memory without one, either, but warns of it in every run. The config keeps
+    its ``pin_memory``, with which the run may go on elsewhere.
+    """
+
+    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
+        loader = runner.build_dataloader(*args, **kwargs)
+        if isinstance(loader, DataLoader) and not torch.accelerator.is_available():
+            loader.pin_memory = False
+        return loader
+
+    return type(runner.__name__, (runner,), {"build_dataloader": staticmethod(build_dataloader)})
 
 
 def start_process_group(launcher: str) -> None:

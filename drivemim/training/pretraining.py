@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,18 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.data_choice import (
     DataSource,
+    check_data_options,
     index_option,
     options_of_data,
     options_to_go_on,
 )
 from drivemim.training.earlier_run import earlier_run, warn_without_config
+from drivemim.training.input_files import check_input_files
 from drivemim.training.run import train
 from drivemim.training.run_time import check_hours, iterations_in
 from drivemim.training.start_point import choose_start
 from drivemim.training.start_weights import set_initial_weights
+from drivemim.training.training_checks import check_training
 from drivemim.training.work_dir import checkpoint_folder, read_progress
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
@@ -115,7 +119,7 @@ def pretrain(
     if iterations is not None and hours is not None:
         raise ConfigError("--iterations and --hours: give one")
     if hours is not None:
-        check_hours(hours)
+        check_hours(hours, options)
     source = _check_data(config, data, scenes, index)
     folder = _work_dir(work_dir, source, config, options)
     earlier = earlier_run(folder, resume, config)
@@ -131,6 +135,11 @@ def pretrain(
         if start.checkpoint is not None and earlier is None:
             warn_without_config(start.checkpoint)
         if earlier is None:
+            # Indexing is long work, too: what is wrong whatever the data is comes first.
+            check_data_options(cfg, config, replaced, scenes)
+            check_input_files(cfg, [], weights=start.checkpoint is None)
+            if hours is None:  # The schedule is scaled to a number that is measured later.
+                check_training(copy.deepcopy(cfg), config, amp, iterations, replaced)
             found = source.open(folder, taken=dump_path(cfg, folder).is_file())
             replaced |= options_of_data(found, cfg, config, replaced, scenes)
         else:

@@ -30,10 +30,8 @@ from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
-from drivemim.training.agreement import check_scaled_rate
-from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console, deprecations_in_log
-from drivemim.training.device import start_process_group
+from drivemim.training.device import pin_with_accelerator, start_process_group
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
 from drivemim.training.hooks.estimate_run import EstimateRun, WaitForData
@@ -42,8 +40,6 @@ from drivemim.training.hooks.progress_bar import ProgressBar
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
-from drivemim.training.schedule import check_schedule
-from drivemim.training.schedule_scaling import scale_training
 from drivemim.training.start_point import (
     StartPoint,
     choose_start,
@@ -56,6 +52,7 @@ from drivemim.training.start_weights import (
     set_initial_weights,
 )
 from drivemim.training.stopping import StopSignals, signals_to_one_process
+from drivemim.training.training_checks import check_training
 from drivemim.training.training_length import training_length
 from drivemim.training.value_errors import errors_of_values
 from drivemim.training.work_dir import (
@@ -122,7 +119,7 @@ def train(
     """
     cfg = _prepare(config, work_dir, launcher, options)
     set_initial_weights(cfg, init, options or {})
-    _check_training(cfg, config, amp, iterations, options or {})
+    check_training(cfg, config, amp, iterations, options or {})
     start = choose_start(cfg, resume, overwrite, seed)
     checkpoint = start.checkpoint
     note_unused_weights(init, checkpoint)
@@ -310,72 +307,8 @@ def _build(cfg: Config) -> Runner:
     with config_errors():
         if kind is None:
             return RUNNERS.build(cfg)
-        return brief_console(without_config_dump(signals_to_one_process(kind))).from_cfg(cfg)
-
-
-@errors_of_values(MarkBegin())
-def _check_training(
-    cfg: Config,
-    config: str | Path,
-    amp: bool,
-    iterations: int | None,
-    options: Mapping[str, Any],
-) -> None:
-    """Set length and precision; refuse settings that cannot be trained or contradict each other."""
-    for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
-        if cfg.get(key) is None:
-            raise ConfigError(f"{config} has no {key}: it cannot be trained")
-    is_set = "train_cfg.max_iters" in options
-    if iterations is not None:
-        if is_set:
-            raise ConfigError("--iterations and --cfg-options train_cfg.max_iters=N: give one")
-        scale_training(cfg, iterations)
-    if amp:
-        cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
-    _check_accumulation(cfg, is_scaled=iterations is not None)
-    check_scaled_rate(cfg)
-    check_schedule(
-        cfg,
-        scale_hint=is_set and cfg.train_cfg.get("max_epochs") is None,
-        is_scaled=iterations is not None,
-    )
-
-
-def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
-    kind = optim_wrapper.get("type", "OptimWrapper")
-    if kind == "OptimWrapper":
-        return mixed_precision(optim_wrapper)
-    if kind in ("AmpOptimWrapper", "drivemim.AutocastOptimWrapper"):
-        return optim_wrapper
-    raise ConfigError(f"--amp replaces OptimWrapper, but the config has optim_wrapper.type={kind}")
-
-
-def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
-    """Refuse checkpoints between two updates: they would lack the accumulated gradients."""
-    counts = cfg.optim_wrapper.get("accumulative_counts", 1)
-    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
-    intervals = {}
-    if not checkpoint.get("by_epoch", True):
-        interval = checkpoint.get("interval", -1)
-        intervals["default_hooks.checkpoint.interval"] = interval
-        intervals["default_hooks.checkpoint.save_begin"] = (
-            checkpoint.get("save_begin", 0) if interval > 0 else 0
-        )
-        whole = training_length(cfg)
-        if checkpoint.get("save_best") and not (whole and whole.by_epoch):
-            intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
-            for place, (_, interval) in enumerate(cfg.train_cfg.get("dynamic_intervals") or ()):
-                intervals[f"train_cfg.dynamic_intervals.{place}.1"] = interval
-    # The last checkpoint is always written.
-    length = "--iterations" if is_scaled else "train_cfg.max_iters"
-    intervals[length] = cfg.train_cfg.get("max_iters") or 0
-    for key, interval in intervals.items():
-        if interval > 0 and interval % counts:
-            raise ConfigError(
-                f"{key}={interval} is not a multiple of optim_wrapper.accumulative_counts="
-                f"{counts}: a resumed run would lose gradients; use "
-                f"{-(-interval // counts) * counts}"
-            )
+        kind = pin_with_accelerator(signals_to_one_process(kind))
+        return brief_console(without_config_dump(kind)).from_cfg(cfg)
 
 
 def _add_run_hooks(cfg: Config, strict: bool) -> None:

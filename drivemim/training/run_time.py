@@ -84,13 +84,15 @@ class IterationTimes(Hook):
         return sum(waits) / len(waits) / self.seconds
 
 
-def check_hours(hours: float) -> None:
-    """Refuse a time that is too short to be measured.
+def check_hours(hours: float, options: Mapping[str, Any] | None) -> None:
+    """Refuse a time that is too short, or beside a number of iterations.
 
     Raises:
-        ConfigError: naming the smallest one.
+        ConfigError: naming the options.
     """
     check_range("--hours", hours, _SHORTEST)
+    if (options or {}).get("train_cfg.max_iters"):
+        raise ConfigError("--hours and --cfg-options train_cfg.max_iters=N: give one")
 
 
 def iterations_in(
@@ -117,9 +119,7 @@ def iterations_in(
         ConfigError: if the time is too short, or the config cannot be trained by iterations.
         KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
-    check_hours(hours)
-    if (options or {}).get("train_cfg.max_iters"):
-        raise ConfigError("--hours and --cfg-options train_cfg.max_iters=N: give one")
+    check_hours(hours, options)
     times = time_iterations(config, amp=amp, options=options)
     updates = _updates(load_config(config, options))
     count = int(hours * 3600 / times.seconds)

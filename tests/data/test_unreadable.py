@@ -76,8 +76,17 @@ def test_the_command_lists_them(tmp_path, capsys):
 
 def test_training_stops_at_the_first_by_default(broken):
     data = ClipDataset(index=broken[0], **SETTINGS)
-    with pytest.raises(DataError, match=r"1\.png .*is truncated"):
+    skipping = (
+        "; a run that keeps its index can skip up to N such images: --cfg-options "
+        "train_dataloader.dataset.max_unreadable=N"
+    )
+    with pytest.raises(DataError, match=r"1\.png .*is truncated") as error:
         data[ItemRequest(1, seed=3)]
+    assert str(error.value).endswith(f"copy or unpack it again{skipping}")
+    broken[1].unlink()
+    with pytest.raises(FileNotFoundError, match=r"1\.png .*is missing; restore it, or") as error:
+        data[ItemRequest(1, seed=3)]
+    assert str(error.value).endswith(skipping)
 
 
 def test_a_clip_without_another_frame_is_replaced_by_the_next(broken, capsys):

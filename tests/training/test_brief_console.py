@@ -1,8 +1,11 @@
 """The first lines of a training on the console, and the lines only in its log file."""
 
 import re
+import warnings
 
 import pytest
+import torch
+from mmengine.config import Config
 
 from drivemim.training.run import train
 
@@ -58,3 +61,14 @@ def test_the_learning_rate_is_the_one_that_is_used(toys, tmp_path, capsys, batch
     runner = train(toys / "toy.py", work_dir=tmp_path / "run", options=options)
     assert said in capsys.readouterr().out
     assert runner.optim_wrapper.param_groups[0]["initial_lr"] == 0.01 * batch / 4
+
+
+def test_memory_is_pinned_only_for_an_accelerator(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda *args, **kwargs: False)
+    pinned = {"train_dataloader.pin_memory": True}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*pin_memory")
+        runner = train(toys / "toy.py", work_dir=tmp_path / "run", options=pinned)
+    assert runner.train_dataloader.pin_memory is False
+    # Where the run goes on, there may be one.
+    assert Config.fromfile(tmp_path / "run" / "toy.py").train_dataloader.pin_memory is True

@@ -70,10 +70,18 @@ def test_images_of_the_same_proportions_keep_the_size(tmp_path):
     assert f"{DATA}.image_size" not in chosen(index)
 
 
-def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path):
+def line_of(said, start):
+    (line,) = [line for line in said.splitlines() if f"{start}: " in line]
+    return line[line.index(start) :]
+
+
+def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path, capsys):
     write_frames(tmp_path / "d", {"train": {"a": 2}, "val": {"b": 1}, "more": {"c": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "train", "val", "more"))
     assert chosen(index)[f"{DATA}.scenes"] == ["more:*", "train:*"]
+    assert line_of(capsys.readouterr().out, "scenes") == (
+        "scenes: 2 of 3, without those for the evaluation of detectors (val); --scenes takes others"
+    )
     assert chosen(index, scenes=["val"])[f"{DATA}.scenes"] == ["val"]
     assert f"{DATA}.scenes" not in chosen(index, **{f"{DATA}.scenes": "val"})
     with pytest.raises(ConfigError, match="--scenes and --cfg-options"):
@@ -84,13 +92,16 @@ def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path):
     assert chosen(index, "vit_micro_town")[f"{DATA}.scenes"] == ["more:*", "train:*"]
 
 
-def test_official_splits_of_nuscenes_are_known(tmp_path):
+def test_official_splits_of_nuscenes_are_known(tmp_path, capsys):
     root = generate_town(
         tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3
     )
     index = DataSource(root).open(tmp_path / "run")
     assert not any(index.scenes.split)
     assert chosen(index)[f"{DATA}.scenes"] in (["train"], ["mini_train"])
+    said = line_of(capsys.readouterr().out, "scenes")
+    assert said.startswith("scenes: 1 of 2, without those for the evaluation of detectors (")
+    assert said.endswith("(nuScenes' val); --scenes takes others")
     assert len(index.scene_rows("train")) == len(index.scene_rows("mini_train")) == 1
     assert f"{DATA}.scenes" not in chosen(index, "vit_micro_nuscenes")  # the config's stay
 
@@ -120,18 +131,19 @@ def test_folders_for_evaluation_are_known_by_the_same_words(tmp_path):
     assert sorted(chosen(index)[f"{DATA}.scenes"]) == [f":{name}" for name in kept]
 
 
-def test_folders_for_evaluation_are_known_by_their_names_and_never_all_of_them(tmp_path):
+def test_folders_for_evaluation_are_known_by_their_names_and_never_all_of_them(tmp_path, capsys):
     for name in ("images/val/a", "images/train/a", "test_drive"):
         write_images(tmp_path / "d" / name, size=(225, 325), count=1)
     source = DataSource(tmp_path / "d")
     index = source.open(tmp_path / "run")
     assert sorted(chosen(index)[f"{DATA}.scenes"]) == [":images/train/a", ":test_drive"]
+    assert "of detectors (images/val/a); --scenes" in line_of(capsys.readouterr().out, "scenes")
     whole = DataSource(tmp_path / "d" / "images")
     only = whole.open(tmp_path / "other")
     assert chosen(only)[f"{DATA}.scenes"] == [":train/a"]
     alone = write_images(tmp_path / "e" / "val", size=(225, 325), count=1).parent
     index = DataSource(alone).open(tmp_path / "third")
-    with pytest.raises(DataError, match=r"evaluated on all of its scenes.*\(:val\).*--scenes"):
+    with pytest.raises(DataError, match=r"all of its scenes are for .*\(val\).*--scenes"):
         chosen(index)
 
 
@@ -187,6 +199,32 @@ def test_arguments_that_do_not_fit_are_refused(repository, monkeypatch, argument
         drivemim.pretrain(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"hours": 0.0}, r"hours=0\.0 must be"),
+        ({"hours": 1.0, "options": {"train_cfg.max_iters": 9}}, "hours and options"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"iterations": 2, "options": {"train_cfg.max_iters": 9}}, "iterations and options"),
+        ({"options": {"train_cfg.max_iters": 9}}, "Set what belongs together"),
+        ({"init": "none.pth"}, "no weights file"),
+        ({"options": {"load_from": "none.pth"}}, "no weights file"),
+        ({"options": {"optim_wrapper.accumulative_counts": 3}}, "accumulative_counts"),
+        ({"options": {"modle.seed": 1}}, "did you mean .model."),
+        ({"options": {f"{DATA}.index": "i.arrow"}}, "the data is named; leave it out"),
+        ({"options": {f"{DATA}.scenes": "a"}, "scenes": "b"}, "give one"),
+        ({"amp": True, "options": {"optim_wrapper.type": "Own"}}, "amp replaces OptimWrapper"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_whatever_the_data_is_comes_before_the_index(
+    drives, tmp_path, monkeypatch, arguments, said
+):
+    monkeypatch.setattr(DataSource, "open", None)
+    with pytest.raises((ConfigError, FileNotFoundError), match=said):
+        drivemim.pretrain(data=drives, work_dir=tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_earlier_run_keeps_its_index(finished, tmp_path):
     index = finished.work_dir / "index.arrow"
     before = index.read_bytes()
@@ -202,6 +240,11 @@ def test_an_earlier_run_keeps_its_index(finished, tmp_path):
             data=other, work_dir=finished.work_dir, iterations=2, overwrite=True,
             options={"optim_wrapper.accumulative_counts": 3},
         )  # fmt: skip
+    assert not (finished.work_dir / "index_2.arrow").exists()
+    with pytest.raises(DataError, match="nowhere"):
+        drivemim.pretrain(
+            data=other, work_dir=finished.work_dir, iterations=2, overwrite=True, scenes="nowhere"
+        )
     assert len(FrameIndex.open(finished.work_dir / "index_2.arrow").frames) == 3
     assert index.read_bytes() == before
     with pytest.raises(ConfigError, match="the earlier run is on another folder than"):

@@ -248,8 +248,6 @@ class ClipDataset(Dataset[Clips]):
                 try:
                     found = self._read_frame(row, draw)
                 except (DataError, OSError) as error:
-                    if self._unreadable.max_count == 0:
-                        raise
                     self._unreadable.skip(row, error)
                     rows_TN[step, camera] = -1
                 else:

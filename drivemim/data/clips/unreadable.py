@@ -8,6 +8,12 @@ from mmengine.logging import print_log
 
 from drivemim.errors import ConfigError, DataError, check_range
 
+_SKIPPING = (
+    "a run that keeps its index can skip up to N such images: "
+    "--cfg-options train_dataloader.dataset.max_unreadable=N"
+)
+"""Advice for a run that goes on, whose index is not built again."""
+
 
 class UnreadableFrames:
     """Frames of an index whose images this process could not read.
@@ -35,7 +41,12 @@ class UnreadableFrames:
 
         Raises:
             DataError: if there are more such frames than allowed.
+            OSError: the error itself, with advice, if none is allowed.
         """
+        if self.max_count == 0:
+            if not isinstance(error, (DataError, FileNotFoundError)):
+                raise error
+            raise type(error)(f"{error}; {_SKIPPING}") from error
         if row in self._rows:
             return
         self._rows.add(row)
