@@ -1,7 +1,6 @@
-"""The pyramid decoder against fewer or more blocks, levels and channels, for about the same time.
+"""The pyramid decoder against fewer or more blocks, levels and channels, for about the same time."""
 
-docs/results/results.md has the commands that generate the town and build the two indices.
-"""
+_base_ = "./_base_/town.py"
 
 _CONFIG = "configs/pretrain/vit_micro_town.py"
 _THIN = {
@@ -18,14 +17,4 @@ recipes = {
     "wide": {"config": _CONFIG, "iterations": 3800, "options": {"model.decoder.embed_dims": 256}},
 }
 control = "default"
-options = {
-    "train_dataloader.dataset.index": "work_dirs/recipes/footage.arrow",
-}
-detector = {
-    "config": "configs/detection/atss_vit_micro_town.py",
-    "index": "work_dirs/recipes/town50.arrow",
-    "train": "train",
-    "val": "val",
-    "iterations": 500,
-}
 backbones = (0, 1, 2)

@@ -13,6 +13,8 @@ a busy machine, so compare them in the report first. docs/results/results.md has
 commands that generate the town and build the two indices.
 """
 
+_base_ = "./_base_/town.py"
+
 _FEATURES = "tools/studies/configs/pretrain/vit_micro_features_town.py"
 _AVERAGE = "tools/studies/configs/pretrain/vit_micro_average_town.py"
 _UNTRAINED = {"model.target.checkpoint": "work_dirs/recipes/untrained.safetensors"}
@@ -24,14 +26,4 @@ recipes = {
     "average": {"config": _AVERAGE, "iterations": 2900},
 }
 control = "default"
-options = {
-    "train_dataloader.dataset.index": "work_dirs/recipes/footage.arrow",
-}
-detector = {
-    "config": "configs/detection/atss_vit_micro_town.py",
-    "index": "work_dirs/recipes/town50.arrow",
-    "train": "train",
-    "val": "val",
-    "iterations": 500,
-}
 backbones = (0, 1, 2)
