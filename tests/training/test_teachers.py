@@ -2,13 +2,17 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from colour_frames import write_colour_frames
+from colour_frames import write_colour_frames, write_small_config
 
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone, read_export
+from drivemim.transfer.exposure import read_record
+from drivemim.transfer.frames_seen import KnownFrames
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +22,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(repository, folder):
-    index = write_colour_frames(folder)
-    path = folder / "small.py"
-    path.write_text(f"""
-_base_ = {str(repository / "tests/toys/configs/vit.py")!r}
-train_dataloader = dict(dataset=dict(
-    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96), scenes='train'))
-""")
-    return path
+    return write_small_config(repository, write_colour_frames(folder), folder / "small.py")
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +65,16 @@ def test_the_teacher_has_the_exports_weights(run, teacher):
 
 
 def test_what_the_teacher_has_seen_counts(run, folder):
+    """The student has seen the frames of ``train``, and its teacher those of ``val``."""
     recipe = export_backbone(run / "iter_2.pth", folder / "student.safetensors")["recipe"]
-    (earlier,) = recipe["earlier"]
-    assert [part["chosen"] for part in earlier["data"]] == ["val"]
     assert recipe["started_from"] == str(folder / "teacher.safetensors")
+    index = FrameIndex.open(folder / "index.arrow")
+    record = read_record(folder / "student.safetensors")
+    for name in ("train", "val"):
+        frames = KnownFrames(
+            index, np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(name)))
+        )
+        assert record.exposure(frames).images == 6
 
 
 def test_a_resumed_run_needs_no_file(config, run, teacher, folder):

@@ -1,4 +1,4 @@
-"""The pyramid decoder against fewer or more blocks, levels and channels, for about the same time."""
+"""The pyramid decoder against fewer or more blocks, levels and channels, in about equal time."""
 
 _base_ = "./_base_/town.py"
 

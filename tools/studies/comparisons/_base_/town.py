@@ -1,5 +1,8 @@
-# Pretraining on the footage of one town, and a detector of another. docs/results/results.md has the
-# commands that generate the towns and build the two indices.
+"""Pretraining on the footage of one town, and a detector of another.
+
+docs/results/results.md has the commands that generate the towns and build the two indices.
+"""
+
 options = {
     "train_dataloader.dataset.index": "work_dirs/recipes/footage.arrow",
 }
