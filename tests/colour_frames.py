@@ -36,3 +36,14 @@ def write_colour_frames(folder: Path) -> FrameIndex:
         (folder / f"{split}.json").write_text(json.dumps(document))
     files = [folder / "train.json", folder / "val.json"]
     return build_frames_index([folder], folder / "index.arrow", coco=files)
+
+
+def write_small_config(repository: Path, index: FrameIndex, path: Path) -> Path:
+    """Write a pretraining config of a small ViT on the frames of ``train``, and return its path."""
+    base = repository / "tests" / "toys" / "configs" / "vit.py"
+    path.write_text(f"""
+_base_ = {str(base)!r}
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96), scenes='train'))
+""")
+    return path

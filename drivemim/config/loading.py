@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from drivemim.compat import explain_build_error
 from drivemim.config import class_options
 from drivemim.config.dumps import is_dump, remove_run_additions
-from drivemim.config.nested import walk
+from drivemim.config.nested import short_type, walk
 from drivemim.config.option_kinds import check_kinds
 from drivemim.config.option_values import ConfigOptions
 from drivemim.config.sections import check_sections
@@ -231,12 +231,6 @@ def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
         return
     for value in config:
         yield from dicts_in(value)
-
-
-def short_type(config: Mapping[str, Any]) -> str:
-    """Return the name of a config's class, without its scope."""
-    kind = config.get("type")
-    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
 
 
 def defaults_of(kind: type) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Walk through nested dicts and lists of a config."""
+"""Walk through nested dicts and lists of a config, and name their classes."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         pairs = enumerate(value)
     for part, inner in pairs:
         yield from walk(inner, f"{key}.{part}")
+
+
+def short_type(config: Mapping[str, Any]) -> str:
+    """Return the name of a config's class, without its scope."""
+    kind = config.get("type")
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]

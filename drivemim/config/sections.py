@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from drivemim.config.nested import short_type
 from drivemim.errors import ConfigError, did_you_mean
 
 # Kinds by dotted key; ``?`` is None, too.
@@ -86,9 +87,7 @@ def _kinds(config: Config) -> Iterator[tuple[str, str]]:
     """Yield keys and kinds; outer ones first."""
     yield from _KINDS.items()
     model = config.get("model") or {}
-    kind = model.get("type")
-    name = kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
-    if name == "MaskedPretrainer":
+    if short_type(model) == "MaskedPretrainer":
         yield from ((f"model.{part}", each) for part, each in _PRETRAINER.items())
     for name in config.get("default_hooks") or {}:
         yield f"default_hooks.{name}", "dict?"

@@ -18,7 +18,8 @@ from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.config.loading import config_errors, dicts_in, read_config, short_type
+from drivemim.config.loading import config_errors, dicts_in, read_config
+from drivemim.config.nested import short_type
 from drivemim.data import ClipDataset
 from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.depth_maps import has_depth, read_depth

@@ -16,7 +16,8 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from drivemim.config.loading import dicts_in, short_type
+from drivemim.config.loading import dicts_in
+from drivemim.config.nested import short_type
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import is_same_index, shared_frames
 from drivemim.data.index.image_shapes import describe_stretched
@@ -168,9 +169,9 @@ def warn_of_stretch(dataset: Any) -> str | None:
         transforms = getattr(frames.pipeline, "transforms", ())
         for size in (getattr(transform, "image_size", None) for transform in transforms):
             if size is not None and (
-                described := describe_stretched(frames.index, frames.rows, size, 1)
+                stretch := describe_stretched(frames.index, frames.rows, size, 1)
             ):
-                return described[0]
+                return stretch.line
     return None
 
 

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import torch
-from mmengine.runner import Runner
 from torch import distributed
 from torch.utils.data import DataLoader
 
@@ -33,20 +32,14 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def pin_with_accelerator(runner: type[Runner]) -> type[Runner]:
-    """Return the same Runner, whose data loaders pin memory only for a GPU or another accelerator.
+def pin_with_accelerator(loader: DataLoader[Any]) -> None:
+    """Let a data loader pin memory only for a GPU or another accelerator.
 
     PyTorch does not pin memory without one, either, but warns of it in every run. The config keeps
     its ``pin_memory``, with which the run may go on elsewhere.
     """
-
-    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
-        loader = runner.build_dataloader(*args, **kwargs)
-        if isinstance(loader, DataLoader) and not torch.accelerator.is_available():
-            loader.pin_memory = False
-        return loader
-
-    return type(runner.__name__, (runner,), {"build_dataloader": staticmethod(build_dataloader)})
+    if not torch.accelerator.is_available():
+        loader.pin_memory = False
 
 
 def start_process_group(launcher: str) -> None:

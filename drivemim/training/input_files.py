@@ -9,8 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from drivemim.checkpoint_kinds import describe_missing
-from drivemim.config.loading import short_type
-from drivemim.config.nested import walk
+from drivemim.config.nested import short_type, walk
 from drivemim.data.index.frame_index import describe_missing_index
 from drivemim.errors import ConfigError
 

@@ -40,8 +40,6 @@ from drivemim.visualization.detections import draw_detections
 from drivemim.visualization.panels import save_image
 from drivemim.visualization.video_file import video_writer
 
-__all__ = ["PREDICTIONS_FILE", "PredictionRun", "predict"]
-
 _UNFINISHED = "pictures"
 _DEFAULT_FRAME_RATE = 25.0
 """Frames per second of a video whose container does not say it."""

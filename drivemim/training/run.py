@@ -15,6 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from drivemim import compat
 from drivemim.checkpoint_kinds import describe_missing
@@ -51,7 +52,7 @@ from drivemim.training.start_weights import (
     note_unused_weights,
     set_initial_weights,
 )
-from drivemim.training.stopping import StopSignals, signals_to_one_process
+from drivemim.training.stopping import StopSignals, leave_signals
 from drivemim.training.training_checks import check_training
 from drivemim.training.training_length import training_length
 from drivemim.training.value_errors import errors_of_values
@@ -307,8 +308,20 @@ def _build(cfg: Config) -> Runner:
     with config_errors():
         if kind is None:
             return RUNNERS.build(cfg)
-        kind = pin_with_accelerator(signals_to_one_process(kind))
-        return brief_console(without_config_dump(kind)).from_cfg(cfg)
+        return brief_console(without_config_dump(_with_own_loaders(kind))).from_cfg(cfg)
+
+
+def _with_own_loaders(runner: type[Runner]) -> type[Runner]:
+    """Return the same Runner, with data loaders that fit the process and its device."""
+
+    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
+        loader = runner.build_dataloader(*args, **kwargs)
+        if isinstance(loader, DataLoader):
+            leave_signals(loader)
+            pin_with_accelerator(loader)
+        return loader
+
+    return type(runner.__name__, (runner,), {"build_dataloader": staticmethod(build_dataloader)})
 
 
 def _add_run_hooks(cfg: Config, strict: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.config.loading import short_type
+from drivemim.config.nested import short_type
 from drivemim.errors import ConfigError
 from drivemim.training.schedule_hooks import check_hooks
 from drivemim.training.schedule_rates import check_lowest, check_rates

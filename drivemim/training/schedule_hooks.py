@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.config.loading import short_type
+from drivemim.config.nested import short_type
 from drivemim.training.training_length import Length
 
 _STAGE_TWO = 15  # MMDetection switches pipelines for the last 1/15 of the training

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
 from drivemim.compat import ParamScheduler, set_scheduler_step
-from drivemim.config.loading import short_type
+from drivemim.config.nested import short_type
 from drivemim.registry import registered_class
 from drivemim.training.scheduler_kinds import (
     counts_epochs,

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.config.loading import short_type
+from drivemim.config.nested import short_type
 from drivemim.errors import ConfigError
 from drivemim.training.schedule import LONGEST_PERIOD, SHORTEST_WARM_UP, scheduler_lists
 from drivemim.training.scheduler_kinds import counts_epochs, ends_at_rate, scheduler_kind

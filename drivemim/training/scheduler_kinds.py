@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drivemim.config.loading import short_type
+from drivemim.config.nested import short_type
 
 # Schedulers that end with the config's learning rate; others end with a lower one.
 WARM_UPS = ("ConstantLR", "LinearLR", "QuadraticWarmupLR")

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from drivemim.errors import RunStopped, interrupt_in
@@ -124,16 +123,9 @@ def _start_worker(start: Callable[[int], Any] | None, worker: int) -> None:
         start(worker)
 
 
-def signals_to_one_process(runner: type[Runner]) -> type[Runner]:
-    """Return the same Runner, whose data loader workers leave signals to its own process."""
-
-    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
-        loader = runner.build_dataloader(*args, **kwargs)
-        if isinstance(loader, DataLoader):
-            loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
-        return loader
-
-    return type(runner.__name__, (runner,), {"build_dataloader": staticmethod(build_dataloader)})
+def leave_signals(loader: DataLoader[Any]) -> None:
+    """Let the workers of a data loader leave signals to the process of their run."""
+    loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
 
 
 @contextmanager

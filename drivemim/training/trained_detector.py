@@ -25,8 +25,8 @@ from drivemim.config.loading import (
     dicts_in,
     is_pretrainer,
     load_config,
-    short_type,
 )
+from drivemim.config.nested import short_type
 from drivemim.data.detection.detection_transforms import LoadReducedImage, LoadReducedInstances
 from drivemim.data.detection.prediction_source import SourceImage
 from drivemim.errors import CheckpointError, ConfigError, DataError

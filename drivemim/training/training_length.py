@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from drivemim.config.loading import short_type
+from drivemim.config.nested import short_type
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from drivemim.checkpoint_kinds import describe_mismatch
 from drivemim.config.building import build_model, suppress_logs
-from drivemim.config.loading import reading_errors, short_type
+from drivemim.config.loading import reading_errors
+from drivemim.config.nested import short_type
 from drivemim.config.shipped import find_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_writable, write_bytes

@@ -20,7 +20,8 @@ from typing import Any
 from mmengine.config import Config
 
 from drivemim.config.class_options import written_settings
-from drivemim.config.loading import dicts_in, short_type
+from drivemim.config.loading import dicts_in
+from drivemim.config.nested import short_type
 from drivemim.errors import ConfigError
 
 _LOADER = "drivemim.LoadBackbone"

@@ -14,7 +14,8 @@ from mmengine.config import Config
 from torch import nn
 
 from drivemim.checkpoint_kinds import check_weights, describe_mismatch, unwrapped
-from drivemim.config.loading import is_pretrainer, short_type
+from drivemim.config.loading import is_pretrainer
+from drivemim.config.nested import short_type
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.transfer.exporting import load_content
 from drivemim.transfer.run_checkpoints import weights_of

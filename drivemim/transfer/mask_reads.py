@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from mmengine.config import Config
 
-from drivemim.config.loading import dicts_in, short_type
+from drivemim.config.loading import dicts_in
+from drivemim.config.nested import short_type
 from drivemim.data.boxes.box_sources import BoxOrigin
 from drivemim.masking.strategy import READABLE
 from drivemim.registry import BOX_SOURCES, MASKS, MODELS, current_name

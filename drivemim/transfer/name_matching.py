@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from drivemim.config.loading import defaults_of, short_type
+from drivemim.config.loading import defaults_of
+from drivemim.config.nested import short_type
 
 # Keys that may differ between pretraining and detection without changing the network.
 _FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "with_cp",

@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.config.loading import dicts_in, short_type
+from drivemim.config.loading import dicts_in
+from drivemim.config.nested import short_type
 from drivemim.transfer.data_record import frames_per_clip, plain
 
 SETTINGS = {

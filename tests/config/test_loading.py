@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from drivemim.config.loading import config_errors, dicts_in, load_config, short_type
+from drivemim.config.loading import config_errors, dicts_in, load_config
+from drivemim.config.nested import short_type
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.probing import probe_backbone
 from drivemim.training.run import evaluate, train

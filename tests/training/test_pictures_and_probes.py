@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from colour_frames import write_colour_frames
+from colour_frames import write_colour_frames, write_small_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from drivemim.data.index.builders.frames import build_frames_index
@@ -32,14 +32,7 @@ def index(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(repository, index, tmp_path_factory):
-    """A pretraining on the frames of ``train``."""
-    path = tmp_path_factory.mktemp("config") / "small.py"
-    path.write_text(f"""
-_base_ = {str(repository / "tests/toys/configs/vit.py")!r}
-train_dataloader = dict(dataset=dict(
-    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96), scenes='train'))
-""")
-    return path
+    return write_small_config(repository, index, tmp_path_factory.mktemp("config") / "small.py")
 
 
 @pytest.fixture(scope="module")

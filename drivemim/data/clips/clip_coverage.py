@@ -15,7 +15,7 @@ from drivemim.array_types import Ints
 from drivemim.data.clips.clip_rule import MICROSECONDS, ClipRule
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frames_in_samples
-from drivemim.data.index.image_shapes import describe_stretched
+from drivemim.data.index.image_shapes import Stretch, describe_stretched
 from drivemim.errors import ConfigError
 
 MIN_VALID_FRACTION = 0.5
@@ -254,7 +254,7 @@ def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float |
 
 def describe_stretch(
     clips: ClipSet, image_size: tuple[int, int], patch_size: int
-) -> tuple[str, float] | None:
+) -> Stretch | None:
     """Describe images that ``image_size`` stretches by more than 10 %; see ``describe_stretched``.
 
     Args:

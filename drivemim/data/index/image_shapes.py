@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +29,28 @@ def image_shapes(index: FrameIndex, rows: Ints) -> Ints:
     return sizes_F2
 
 
+class Stretch(NamedTuple):
+    """Images whose proportions a size changes.
+
+    Attributes:
+        line: their description.
+        factor: factor by which the most common of them are stretched, above 1.
+    """
+
+    line: str
+    factor: float
+
+
 def describe_stretched(
     index: FrameIndex, rows: Ints, image_size: tuple[int, int], patch_size: int
-) -> tuple[str, float] | None:
-    """Describe images that ``image_size`` stretches by more than 10 %.
+) -> Stretch | None:
+    """Describe images that ``image_size`` stretches by more than 10 %; None if there are none.
 
     Args:
         index: the data set.
         rows: rows of the images.
         image_size: height and width that the images are resized to, pixels.
         patch_size: number that a suggested height and width are multiples of, pixels; 1 for any.
-
-    Returns:
-        One line, and the factor by which the most common of these images are stretched; None if
-        there are none.
     """
     sizes_F2 = image_shapes(index, rows)
     better = fitting_size(sizes_F2, image_size, patch_size)
@@ -64,7 +73,7 @@ def describe_stretched(
         f"of the images, for example those of ({height}, {width}), which it makes "
         f"{factor:.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
     )
-    return line, factor
+    return Stretch(line, factor)
 
 
 def fitting_size(

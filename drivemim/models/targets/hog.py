@@ -70,15 +70,7 @@ class OrientedGradients(ReconstructionTarget):
         return self.bins * (mask_patch_size // self.size) ** 2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Compute the targets of the hidden patches.
-
-        Args:
-            images_BTNCHW: float, normalised like the encoder's input.
-            mask: mask of every frame.
-
-        Returns:
-            (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
-        """
+        """Compute the targets of the hidden patches, see ``ReconstructionTarget``."""
         histograms = self.histograms(images_BTNCHW.flatten(0, 2).float())
         shape = (*images_BTNCHW.shape[:3], *histograms.shape[1:])
         return hidden_patches(histograms.reshape(shape), mask)

@@ -18,12 +18,12 @@ from drivemim.clips import Clips
 from drivemim.errors import ConfigError
 from drivemim.geometry.backprojection import unproject_points
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.reconstruction_target import AuxiliaryTarget, global_mean
+from drivemim.models.targets.reconstruction_target import Target, global_mean
 from drivemim.registry import MODELS
 
 
 @MODELS.register_module()
-class LidarTarget(AuxiliaryTarget):
+class LidarTarget(Target):
     """Target and loss: what lidar measured in each ``size`` x ``size`` square of a patch.
 
     The nearest return of a square gives two numbers:
@@ -43,7 +43,7 @@ class LidarTarget(AuxiliaryTarget):
             the control of a study.
 
     Attributes:
-        name, reads: see ``AuxiliaryTarget``.
+        name, reads: see ``Target``.
     """
 
     name = "lidar"
@@ -132,7 +132,7 @@ class LidarTarget(AuxiliaryTarget):
     def auxiliary_loss(
         self, predictions_XLP: Tensor, images_BTNCHW: Tensor, clips: Clips, mask: PatchMask
     ) -> Tensor:
-        """Compute the mean squared error of the squares with a return, see ``AuxiliaryTarget``.
+        """Compute the mean squared error of the squares with a return, see ``Target``.
 
         Returns:
             Scalar; zero with zero gradients if nothing is measured.

@@ -42,15 +42,7 @@ class NormalizedPixels(ReconstructionTarget):
         return 3 * mask_patch_size**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Compute the targets of the hidden patches.
-
-        Args:
-            images_BTNCHW: float, normalised like the encoder's input.
-            mask: mask of every frame.
-
-        Returns:
-            (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
-        """
+        """Compute the targets of the hidden patches, see ``ReconstructionTarget``."""
         patches = hidden_patches(images_BTNCHW, mask)
         mean, deviation = self._moments(patches)
         return (patches - mean) / deviation

@@ -45,15 +45,7 @@ class PooledPixels(ReconstructionTarget):
         return 3 * self.size**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Compute the targets of the hidden patches.
-
-        Args:
-            images_BTNCHW: float, normalised like the encoder's input.
-            mask: mask of every frame.
-
-        Returns:
-            (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
-        """
+        """Compute the targets of the hidden patches, see ``ReconstructionTarget``."""
         square = mask.patch_size // self.size
         pooled = F.avg_pool2d(images_BTNCHW.flatten(0, 2), square)
         return hidden_patches(pooled.reshape(*images_BTNCHW.shape[:3], *pooled.shape[1:]), mask)

@@ -17,14 +17,14 @@ from drivemim.errors import ConfigError
 from drivemim.models.patches import PatchMask, gather_patches, patchify
 
 
-class AuxiliaryTarget(nn.Module, ABC):
-    """Base class of what a pretrainer can predict besides its main target.
+class Target(nn.Module, ABC):
+    """Base class of targets: what a pretrainer predicts, and the loss of the predictions.
 
     Args:
         weight: factor of the loss, above 0.
 
     Attributes:
-        name: the loss of an auxiliary target is logged as ``loss_NAME``.
+        name: as an auxiliary target, its loss is logged as ``loss_NAME``.
         reads: inputs besides images, for the record of a pretraining.
 
     Raises:
@@ -66,7 +66,7 @@ class AuxiliaryTarget(nn.Module, ABC):
         return None
 
 
-class ReconstructionTarget(AuxiliaryTarget):
+class ReconstructionTarget(Target):
     """Base class: error and loss of predictions of P numbers per hidden patch.
 
     Attributes:
@@ -129,7 +129,7 @@ class ReconstructionTarget(AuxiliaryTarget):
     def auxiliary_loss(
         self, predictions_XLP: Tensor, images_BTNCHW: Tensor, clips: Clips, mask: PatchMask
     ) -> Tensor:
-        """Compute the loss of the hidden patches, see ``AuxiliaryTarget``."""
+        """Compute the loss of the hidden patches, see ``Target``."""
         predictions_XJP = gather_patches(predictions_XLP, mask.hidden)
         return self.loss(
             predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]),

@@ -50,9 +50,8 @@ class ReportClips(Hook):
             coverage = measure_coverage(dataset.clips)
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
             if stretch := describe_stretch(dataset.clips, dataset.image_size, patch_size):
-                line, factor = stretch
-                level = logging.WARNING if factor > _FAR else logging.INFO
-                print_log(line, logger="current", level=level)
+                level = logging.WARNING if stretch.factor > _FAR else logging.INFO
+                print_log(stretch.line, logger="current", level=level)
             check_valid_fraction(dataset.clips, coverage)
 
 

@@ -195,4 +195,4 @@ def test_images_without_annotations_are_recorded_as_seen(index):
     (record,) = describe_data(Config({"train_dataloader": {"dataset": dataset}}))
     assert record["frames"] == 23
     # All 23 are 64 x 48, stretched to 96 x 48.
-    assert "stretches 100.0% of the images" in describe_stretch(clips.clips, (48, 96), 16)[0]
+    assert "stretches 100.0% of the images" in describe_stretch(clips.clips, (48, 96), 16).line

@@ -25,7 +25,7 @@ _UNITS = ((10**17, "nano", 9), (10**14, "micro", 6), (_NOT_COUNTED, "milli", 3))
 
 
 class SceneKey(NamedTuple):
-    """What identifies a sequence, which is a scene of the index.
+    """Split and name of a sequence, which is a scene of the index.
 
     Attributes:
         split: the COCO file's split; empty for folders of images and videos.
