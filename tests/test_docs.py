@@ -54,3 +54,11 @@ def test_code_and_configs_exist(document):
     if document.name not in ("history.md", "CHANGELOG.md"):  # of other times
         named = re.findall(r"((?<!/)\b(?:tools/studies/)?configs/[\w/]+\.py)\b", text)
         assert [name for name in named if not (REPOSITORY / name).is_file()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_lines_are_at_most_120_characters(document):
+    """Except for tables, commands and pictures, which cannot be wrapped."""
+    lines = enumerate(document.read_text().splitlines(), 1)
+    unwrapped = ("|", "    ", "![")
+    assert [n for n, line in lines if len(line) > 120 and not line.startswith(unwrapped)] == []
