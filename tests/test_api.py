@@ -173,7 +173,7 @@ def test_hints_fit_the_shape(five_lines, shape, hint):
 
 
 def test_a_detector_config_is_refused():
-    with pytest.raises(ConfigError, match=r"not a pretraining config; use drivemim\.train"):
+    with pytest.raises(ConfigError, match=r"for a detector, use drivemim train"):
         drivemim.pretrain("atss_vit_micro_town")
 
 

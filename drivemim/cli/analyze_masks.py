@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.clips import patch_grid
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.mask_analysis import DEPTH_HINT, DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
@@ -28,8 +27,10 @@ def parse_arguments() -> argparse.Namespace:
         help="config with strategies, or of a pretraining run (default: strategies)",
     )
     parser.add_argument("--index", help="index of the data; default: the config's data set")
-    parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: all")
-    parser.add_argument("--cameras", nargs="+", help="default: all")
+    parser.add_argument(
+        "--scenes", nargs="+", help="a split or scene names; default: the config's, or all"
+    )
+    parser.add_argument("--cameras", nargs="+", help="default: the config's, or all")
     parser.add_argument(
         "--clips", type=int, default=8, help="number of clips, spread over the data (default: 8)"
     )
@@ -37,16 +38,16 @@ def parse_arguments() -> argparse.Namespace:
         "--draws", type=int, default=4, help="masks per strategy and clip (default: 4)"
     )
     parser.add_argument(
-        "--num-frames", type=int, default=3, help="frames per camera in a clip (default: 3)"
+        "--num-frames", type=int, help="frames per camera in a clip (default: the config's, or 3)"
     )
     parser.add_argument(
         "--frame-interval",
         type=float,
-        help="seconds between frames; default: keyframes",
+        help="seconds between frames; default: the config's, or keyframes",
     )
     parser.add_argument(
-        "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH"),
-        help="size that images are loaded at, pixels (default: 224 400)",
+        "--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
+        help="size that images are loaded at, pixels (default: the config's, or 224 400)",
     )  # fmt: skip
     parser.add_argument(
         "--patch-size", type=int, default=16, help="side of a patch, pixels (default: 16)"
@@ -54,8 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mask-ratio",
         type=float,
-        default=0.75,
-        help="fraction of patches that is hidden (default: 0.75)",
+        help="fraction of patches that is hidden; default: each strategy's own",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these strategies")
     parser.add_argument(
@@ -65,7 +65,9 @@ def parse_arguments() -> argparse.Namespace:
         help="default: depth maps if there are any, else lidar",
     )
     parser.add_argument(
-        "--lidar-points", type=int, default=0, help="points per frame for strategies (default 0)"
+        "--lidar-points",
+        type=int,
+        help="points per frame for strategies (default: the config's, or 0)",
     )
     parser.add_argument(
         "--contrast-teacher",
@@ -81,23 +83,22 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print and write the results."""
     args = parse_arguments()
-    scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
-    dataset = {
-        "image_size": tuple(args.image_size),
+    given = {
+        "index": args.index,
+        "image_size": None if args.image_size is None else tuple(args.image_size),
         "num_frames": args.num_frames,
         "frame_interval": args.frame_interval,
         "cameras": args.cameras,
-        "scenes": scenes,
+        "scenes": args.scenes,
         "lidar_points": args.lidar_points,
-        **({} if args.index is None else {"index": args.index}),
     }
     with one_line_errors():
         if args.out is not None:
             ensure_writable(args.out)
         results = analyze_masks(
             args.config,
-            grid=patch_grid(tuple(args.image_size), args.patch_size),
-            dataset=dataset,
+            patch_size=args.patch_size,
+            dataset={name: value for name, value in given.items() if value is not None},
             only=args.only,
             ratio=args.mask_ratio,
             count=args.clips,
@@ -107,12 +108,14 @@ def main() -> None:
             seed=args.seed,
         )
         if args.out is not None:
-            write_bytes(args.out, results_json({"dataset": dataset, **results}))
+            write_bytes(args.out, results_json(results))
     h, w = results["grid"]
+    ratios = dict.fromkeys((results["ratios"][0], results["ratios"][-1]))
     depth = f"depth from {results['depth']}" if results["depth"] else "no depth"
     print(
         f"{results['clips']} clips, {args.draws} masks each, {h}x{w} patches, "
-        f"{args.mask_ratio:g} hidden, strategies get {args.lidar_points} lidar points per frame; "
+        f"{' to '.join(f'{each:g}' for each in ratios)} hidden, strategies get "
+        f"{results['dataset']['lidar_points']} lidar points per frame; "
         f"{depth}\n\n{analysis_table(results)}"
     )
     if results["depth"] is None:

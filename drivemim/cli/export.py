@@ -1,10 +1,13 @@
-"""Export a pretrained backbone: drivemim export CHECKPOINT OUT.safetensors."""
+"""Export a pretrained backbone: drivemim export CHECKPOINT [OUT.safetensors]."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
-from drivemim.transfer.exporting import export_backbone
+from drivemim.transfer.exporting import EXPORT, export_backbone
+from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.trust import add_trust_option
 
 
@@ -14,7 +17,12 @@ def main() -> None:
     parser.add_argument(
         "checkpoint", help="checkpoint of a pretraining run, or its folder for the newest one"
     )
-    parser.add_argument("out", help=".safetensors file; a .pth and a model card are written too")
+    parser.add_argument(
+        "out",
+        nargs="?",
+        help=".safetensors file; a .pth and a model card are written too (default: "
+        f"{EXPORT} beside the checkpoint)",
+    )
     parser.add_argument("--config", help="config of the run, instead of the one in the checkpoint")
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")
     parser.add_argument(
@@ -35,15 +43,17 @@ def main() -> None:
     add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
+        checkpoint = checkpoint_in(Path(args.checkpoint))
+        out = args.out or checkpoint.with_name(EXPORT)
         metadata = export_backbone(
-            args.checkpoint,
-            args.out,
+            checkpoint,
+            out,
             config=args.config,
             ema=args.ema,
             input_size=tuple(args.input_size) if args.input_size else None,
             metrics=args.metrics,
         )
     print(
-        f"{args.out}: {metadata['architecture']['type']}, strides {metadata['strides']}, "
+        f"{out}: {metadata['architecture']['type']}, strides {metadata['strides']}, "
         f"iteration {metadata['source']['iteration']}"
     )

@@ -10,10 +10,8 @@ from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.training.pretraining import pretrain
 from drivemim.training.stopping import advice_to_go_on
-from drivemim.transfer.exporting import export_backbone
+from drivemim.transfer.exporting import EXPORT, export_backbone
 from drivemim.trust import add_trust_option
-
-EXPORT = "backbone.safetensors"
 
 
 def main() -> None:
@@ -37,6 +35,7 @@ def main() -> None:
             seed=args.seed,
             iterations=args.iterations,
             hours=args.hours,
+            loggers=args.logger,
             options=args.cfg_options,
         )
         export_backbone(run.checkpoint, run.work_dir / EXPORT)

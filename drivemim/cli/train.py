@@ -8,6 +8,7 @@ import sys
 from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
+from drivemim.training.loggers import LOGGERS
 from drivemim.training.run import NEWEST, train
 from drivemim.training.stopping import advice_to_go_on
 from drivemim.trust import add_trust_option
@@ -36,6 +37,7 @@ def main() -> None:
             seed=args.seed,
             init=args.init,
             iterations=args.iterations,
+            loggers=args.logger,
             options=args.cfg_options,
         )
 
@@ -69,4 +71,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
     parser.add_argument(
         "--iterations", type=int, help="length of the training; schedules are scaled to it"
+    )
+    parser.add_argument(
+        "--logger",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"send scalars and pictures to {', '.join(LOGGERS)}; TensorBoard's files are always "
+        "written",
     )

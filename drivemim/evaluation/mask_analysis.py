@@ -17,13 +17,14 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from drivemim.clips import Clips
+from drivemim.clips import Clips, patch_grid
 from drivemim.config.loading import config_errors, dicts_in, read_config
 from drivemim.config.nested import short_type
 from drivemim.data import ClipDataset
 from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.depth_maps import has_depth, read_depth
 from drivemim.data.clips.lidar import has_lidar
+from drivemim.data.clips.plain_clips import plain_data_of
 from drivemim.errors import MAX_SEED, ConfigError, DataError, check_range
 from drivemim.evaluation.mask_statistics import (
     MaskCounts,
@@ -45,6 +46,7 @@ from drivemim.registry import DATASETS, MASKS
 
 DEPTHS = ("auto", "maps", "lidar")
 DEPTH_HINT = "it needs the depth maps of drivemim town --depth, or data with lidar"
+_DEFAULTS = {"image_size": (224, 400), "num_frames": 3}
 _ALL_POINTS = 1_000_000
 """More lidar points than a frame has."""
 
@@ -62,10 +64,10 @@ class _Subject:
 def analyze_masks(
     config: str | Path,
     *,
-    grid: tuple[int, int],
+    patch_size: int = 16,
     dataset: Mapping[str, Any] | None = None,
     only: Sequence[str] | None = None,
-    ratio: float = 0.75,
+    ratio: float | None = None,
     count: int = 8,
     draws: int = 4,
     depth: str = "auto",
@@ -75,11 +77,13 @@ def analyze_masks(
     """Measure leakage and the masking of objects for each strategy, on the same clips.
 
     Args:
-        config: config with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``).
-        grid: patches down and across (h, w).
-        dataset: arguments that replace the config's.
+        config: config with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``),
+            or of a pretraining run, whose strategy and training data are used.
+        patch_size: side of a patch, pixels.
+        dataset: arguments that replace the config's. A config without data has clips of 3 frames of
+            224x400 pixels.
         only: names of the strategies to measure; None for all.
-        ratio: mask ratio of all strategies.
+        ratio: mask ratio of all strategies; None for their own.
         count: largest number of clips, spread over the data.
         draws: masks per strategy and clip.
         depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
@@ -88,8 +92,9 @@ def analyze_masks(
         seed: seed of the masks.
 
     Returns:
-        The settings, with ``clips`` measured and the ``depth`` used; ``strategies``, a summary of
-        each by name; and ``left_out``, strategies that lack a teacher's map.
+        The settings, with ``clips`` measured, the ``depth`` used and the mask ``ratios``;
+        ``strategies``, a summary of each by name; and ``left_out``, strategies that lack a
+        teacher's map.
 
     Raises:
         ConfigError: for a wrong argument, or if the config lacks a strategy or data set.
@@ -104,6 +109,7 @@ def analyze_masks(
     settings = _settings(cfg, dataset)
     with config_errors():
         data: ClipDataset = DATASETS.build({"type": "ClipDataset", **settings})
+    grid = patch_grid(data.image_size, patch_size)
     source = _depth_source(depth, data)
     scanned = None if source == "maps" else _with_all_points(data, settings)
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int)).tolist()
@@ -113,8 +119,8 @@ def analyze_masks(
         "draws": draws,
         "grid": list(grid),
         "depth": source,
-        "ratio": ratio,
-        "lidar_points": data.lidar_points,
+        "ratios": sorted({each.mask_ratio for each in strategies.values()}),
+        "dataset": {**settings, "lidar_points": data.lidar_points},
         "strategies": _measure(strategies, subjects, grid, draws, seed),
         "left_out": left_out,
     }
@@ -133,14 +139,15 @@ def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipData
 
 
 def _build(
-    configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str], ratio: float
+    configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str], ratio: float | None
 ) -> dict[str, MaskStrategy]:
-    """Build the strategies that are not left out, all with the same mask ratio."""
+    """Build the strategies that are not left out; ``ratio`` replaces their mask ratios."""
     measured = {name: each for name, each in configs.items() if name not in left_out}
     if not measured:
         raise ConfigError(f"{', '.join(left_out)}: needs a teacher; give --contrast-teacher")
+    changes = {} if ratio is None else {"mask_ratio": ratio}
     with config_errors():
-        return {name: MASKS.build({**each, "mask_ratio": ratio}) for name, each in measured.items()}
+        return {name: MASKS.build({**each, **changes}) for name, each in measured.items()}
 
 
 def _measure(
@@ -205,12 +212,20 @@ def analysis_table(results: Mapping[str, Any]) -> str:
 
 
 def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return arguments of the data set: the config's with replacements, not augmented."""
-    settings = {**(cfg.dataset.to_dict() if "dataset" in cfg else {}), **(replaced or {})}
+    """Return arguments of the data set: the config's with replacements, not augmented.
+
+    Raises:
+        ConfigError: if neither names one index.
+    """
+    has_data = {"dataset", "train_dataloader"} & cfg.keys()
+    data = plain_data_of(cfg.to_dict(), cfg.filename) if has_data else {}
+    parts = data.pop("datasets", ())
+    settings = {**_DEFAULTS, **data, "augment": None, "drop_incomplete": True, **(replaced or {})}
     if "index" not in settings:
-        raise ConfigError(f"{cfg.filename} has no dataset; give an index")
+        lack = f"has {len(parts)} data sets" if parts else "has no dataset"
+        raise ConfigError(f"{cfg.filename} {lack}; give an index (--index)")
     settings.pop("type", None)
-    return {**settings, "augment": None, "drop_incomplete": True}
+    return settings
 
 
 def _depth_source(depth: str, data: ClipDataset) -> str | None:

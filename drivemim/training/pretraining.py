@@ -25,10 +25,11 @@ from drivemim.training.data_choice import (
 )
 from drivemim.training.earlier_run import earlier_run, warn_without_config
 from drivemim.training.input_files import check_input_files
+from drivemim.training.loggers import add_loggers
 from drivemim.training.run import train
 from drivemim.training.run_time import check_hours, iterations_in
 from drivemim.training.start_point import choose_start
-from drivemim.training.start_weights import set_initial_weights
+from drivemim.training.start_weights import check_initial_weights, set_initial_weights
 from drivemim.training.training_checks import check_training
 from drivemim.training.work_dir import checkpoint_folder, read_progress
 from drivemim.transfer.run_checkpoints import newest_checkpoint
@@ -65,6 +66,7 @@ def pretrain(
     seed: int | None = None,
     iterations: int | None = None,
     hours: float | None = None,
+    loggers: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> PretrainingRun:
     """Pretrain a backbone on unlabelled images.
@@ -97,6 +99,8 @@ def pretrain(
             scaled to it.
         hours: length of the training in hours, instead of ``iterations``; the time of an iteration
             is measured for 20 seconds first. A resumed run keeps its number of iterations.
+        loggers: send scalars and pictures to ``wandb``, ``mlflow``, ``clearml``, ``aim``,
+            ``neptune`` or ``dvclive``, besides TensorBoard's files.
         options: other keys of the config to replace, dotted, like ``--cfg-options``.
 
     Returns:
@@ -130,6 +134,7 @@ def pretrain(
     cfg, replaced = _load(config, options)
     cfg.work_dir = str(folder)
     set_initial_weights(cfg, init, replaced)  # refuses, like choose_start, before long work
+    add_loggers(cfg, loggers)
     if source is not None:
         start = choose_start(cfg, resume, overwrite, seed)
         if start.checkpoint is not None and earlier is None:
@@ -140,6 +145,8 @@ def pretrain(
             check_input_files(cfg, [], weights=start.checkpoint is None)
             if hours is None:  # The schedule is scaled to a number that is measured later.
                 check_training(copy.deepcopy(cfg), config, amp, iterations, replaced)
+            if start.checkpoint is None:
+                check_initial_weights(cfg, config)
             found = source.open(folder, taken=dump_path(cfg, folder).is_file())
             replaced |= options_of_data(found, cfg, config, replaced, scenes)
         else:
@@ -152,7 +159,7 @@ def pretrain(
         iterations = _measured(hours, config, amp, replaced)
     runner = train(
         config, work_dir=folder, resume=resume, overwrite=overwrite, amp=amp, seed=seed,
-        init=init, iterations=iterations, options=replaced,
+        init=init, iterations=iterations, loggers=loggers, options=replaced,
     )  # fmt: skip
     return _finished_run(Path(runner.work_dir), checkpoint_folder(runner.cfg))
 
@@ -166,7 +173,9 @@ def _load(config: str | Path, options: Mapping[str, Any] | None) -> tuple[Config
     replaced = dict(options or {})
     cfg = load_config(config, replaced)
     if not is_pretrainer(cfg.get("model") or {}):
-        raise ConfigError(f"{config} is not a pretraining config; use drivemim.train for detectors")
+        raise ConfigError(
+            f"{config} is not a pretraining config; for a detector, use drivemim train"
+        )
     return cfg, replaced
 
 

@@ -41,6 +41,7 @@ from drivemim.training.hooks.progress_bar import ProgressBar
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
+from drivemim.training.loggers import add_loggers
 from drivemim.training.start_point import (
     StartPoint,
     choose_start,
@@ -81,6 +82,7 @@ def train(
     seed: int | None = None,
     init: str | Path | None = None,
     iterations: int | None = None,
+    loggers: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Runner:
@@ -106,6 +108,8 @@ def train(
         init: initial weights of the backbone, in place of a pretraining config's ``load_from`` or a
             detector's ``backbone_checkpoint``. A resumed run has those of its checkpoint.
         iterations: length in place of the config's; warm-up and schedules are scaled to it.
+        loggers: loggers besides those of the config, such as ``wandb`` or ``mlflow``; see
+            ``drivemim.training.loggers``.
         options: dotted config keys to replace.
         hooks: hooks to register after those of the config.
 
@@ -121,6 +125,7 @@ def train(
     cfg = _prepare(config, work_dir, launcher, options)
     set_initial_weights(cfg, init, options or {})
     check_training(cfg, config, amp, iterations, options or {})
+    add_loggers(cfg, loggers)
     start = choose_start(cfg, resume, overwrite, seed)
     checkpoint = start.checkpoint
     note_unused_weights(init, checkpoint)
@@ -225,6 +230,7 @@ def evaluate(
         ensure_folder(show_dir)
     check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
+    add_loggers(cfg)
     _check_test(cfg, config, checkpoint)
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]

@@ -157,7 +157,7 @@ def time_iterations(
                 train(
                     config, work_dir=Path(folder) / "run", amp=amp, hooks=[times.clock, times],
                     iterations=_multiple(count + times.first, _updates(cfg)),
-                    options=_measured(options),
+                    options=_measured(cfg, options),
                 )  # fmt: skip
         except RunStopped as stopped:
             raise KeyboardInterrupt from stopped
@@ -174,13 +174,17 @@ def _multiple(count: int, of: int) -> int:
     return max(count // of, 1) * of
 
 
-def _measured(options: Mapping[str, Any] | None) -> dict[str, Any]:
+def _measured(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the options of a run that writes no checkpoint and inspects nothing.
 
     Pictures and probes come 20 times in any run, so a short one would have far too many.
     """
     checkpoint = {"interval": -1, "save_last": False, "save_best": None}
-    nothing = {f"default_hooks.checkpoint.{key}": value for key, value in checkpoint.items()}
+    nothing: dict[str, Any] = {
+        f"default_hooks.checkpoint.{key}": value for key, value in checkpoint.items()
+    }
+    if "visualizer" in cfg:  # Nothing is sent anywhere.
+        nothing["visualizer.vis_backends"] = [{"type": "LocalVisBackend"}]
     validation = dict.fromkeys(("val_cfg", "val_dataloader", "val_evaluator"))
     inspections = tuple(f"default_hooks.{name}" for name in EXTRA_HOOKS)
     kept = {key: each for key, each in (options or {}).items() if not key.startswith(inspections)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from drivemim.checkpoint_kinds import describe_missing
+from drivemim.config.building import build_model
 from drivemim.config.loading import is_pretrainer
 from drivemim.errors import ConfigError
-from drivemim.transfer.initial_weights import take_initial_weights
+from drivemim.transfer.initial_weights import (
+    backbone_config,
+    load_initial_weights,
+    take_initial_weights,
+)
 
 
 def note_unused_weights(init: str | Path | None, checkpoint: Path | None) -> None:
@@ -44,6 +50,25 @@ def set_initial_weights(cfg: Config, init: str | Path | None, options: Mapping[s
     if not Path(init).is_file():
         raise FileNotFoundError(f"--init: {describe_missing('weights file', init)}")
     cfg[key] = str(init)
+
+
+def check_initial_weights(cfg: Config, config: str | Path) -> None:
+    """Refuse initial weights that do not fit a config's model, before long work.
+
+    Args:
+        cfg: config of a run.
+        config: its name, for errors.
+
+    Raises:
+        ConfigError: if the model cannot be built, or several keys name weights.
+        CheckpointError: if the weights are damaged or do not fit.
+        FileNotFoundError: if there is no such file.
+    """
+    cfg = copy.deepcopy(cfg)
+    if (initial := take_initial_weights(cfg)) is not None:
+        path = initial.pop("checkpoint")
+        architecture = backbone_config(cfg.model)
+        load_initial_weights(build_model(cfg, config), path, architecture=architecture, **initial)
 
 
 def add_initial_weights(cfg: Config) -> None:

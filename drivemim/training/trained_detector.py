@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, Compose, pseudo_collate
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
 from drivemim.array_types import Floats, Ints
@@ -29,6 +30,7 @@ from drivemim.config.loading import (
 from drivemim.config.nested import short_type
 from drivemim.data.detection.detection_transforms import LoadReducedImage, LoadReducedInstances
 from drivemim.data.detection.prediction_source import SourceImage
+from drivemim.data.index.image_shapes import LARGEST_STRETCH
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.registry import DATASETS, TRANSFORMS
 from drivemim.training.agreement import (
@@ -113,6 +115,7 @@ class TrainedDetector:
         weights, _ = checked_weights(checkpoint, content, self._model)
         self._model.load_state_dict(weights)
         self._model.to(device).eval()
+        self._has_warned = False
 
     @torch.no_grad()
     def find(self, image: SourceImage, *, min_score: float = 0.0) -> FoundObjects:
@@ -130,6 +133,7 @@ class TrainedDetector:
         with DefaultScope.overwrite_default_scope(self._scope), suppress_logs():
             data = self._prepare(image)
             (sample,) = self._model.test_step(pseudo_collate([data]))
+        self._warn_if_stretched(image, sample)
         predicted = getattr(sample, "pred_instances", None)
         if predicted is None or "bboxes" not in predicted:
             raise ConfigError(f"{type(self._model).__name__} gives no boxes; give a detector's")
@@ -140,6 +144,21 @@ class TrainedDetector:
             np.clip(predicted.bboxes.double().numpy().reshape(-1, 4), 0, edges),
             predicted.labels.numpy().astype(np.int64),
             predicted.scores.double().numpy(),
+        )
+
+    def _warn_if_stretched(self, image: SourceImage, sample: Any) -> None:
+        """Warn once of an image whose proportions the test pipeline changes."""
+        wide, high = sample.metainfo.get("scale_factor", (1.0, 1.0))[:2]
+        factor = max(wide / high, high / wide)
+        if self._has_warned or factor <= 1 + LARGEST_STRETCH:
+            return
+        self._has_warned = True
+        height, width = image.size
+        print_log(
+            f"{image.path}: the config's test pipeline makes images of {width}x{height} pixels "
+            f"(width x height) {factor:.2f} times too {'wide' if wide > high else 'high'}. Unless "
+            "the detector was trained on such images, detections are worse. DriveMIM's image_size "
+            "is (height, width), MMDetection's scale is (width, height)"
         )
 
     def _prepare(self, image: SourceImage) -> Any:

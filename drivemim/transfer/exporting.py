@@ -45,6 +45,9 @@ from drivemim.transfer.name_matching import describe_differences
 from drivemim.transfer.run_checkpoints import checkpoint_in, weights_of
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
 
+EXPORT = "backbone.safetensors"
+"""Name of an export beside its checkpoint, unless another is given."""
+
 
 def export_backbone(
     checkpoint: str | Path,

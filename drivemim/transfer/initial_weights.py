@@ -68,6 +68,12 @@ def take_initial_weights(cfg: Config) -> dict[str, Any] | None:
     return next(iter(entries.values()), None)
 
 
+def backbone_config(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a detector's or pretrainer's config that describes its backbone."""
+    encoder: Mapping[str, Any] = model.get("encoder") or {}
+    return model.get("backbone") or encoder.get("backbone") or encoder
+
+
 def load_initial_weights(
     model: nn.Module,
     path: str | Path,

@@ -15,7 +15,7 @@ from drivemim.registry import BOX_SOURCES, MASKS, MODELS, current_name
 
 
 def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Name the classes that read the boxes, tracks and lidar points of the data.
+    """Name the classes and settings that read the boxes, tracks and lidar points of the data.
 
     A class lists in ``reads`` what it reads, like ``MaskStrategy``. A mask strategy that does not
     is assumed to read everything, and so is a mask, decoder, target (auxiliary ones, too) or
@@ -26,7 +26,7 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
         data: from ``describe_data``.
 
     Returns:
-        Class names for ``boxes``, ``tracks`` and ``lidar``; empty if the data have none.
+        Names for ``boxes``, ``tracks`` and ``lidar``; empty if the data have none.
     """
     boxes = any(has_boxes(data_set) for data_set in data)
     lidar = any(data_set["lidar_points"] for data_set in data)
@@ -43,6 +43,8 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
         for kind in READABLE:
             if available[kind] and kind in reads and name not in readers[kind]:
                 readers[kind].append(name)
+    if boxes and any(_has_focus(data_set) for data_set in dicts_in(cfg.get("train_dataloader"))):
+        readers["boxes"].append("augment.focus")
     return readers
 
 
@@ -62,6 +64,12 @@ def has_boxes(data_set: Mapping[str, Any]) -> bool:
     if data_set["boxes"] is None:
         return False
     return data_set.get("boxes_from") != "annotations" or data_set.get("annotated_frames") != 0
+
+
+def _has_focus(data_set: Mapping[str, Any]) -> bool:
+    """Return whether a data set's config places crops around objects."""
+    augment = data_set.get("augment")
+    return isinstance(augment, Mapping) and bool(augment.get("focus"))
 
 
 def _reads(config: Mapping[str, Any]) -> frozenset[str] | None:

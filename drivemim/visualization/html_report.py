@@ -39,6 +39,7 @@ pre { background: #fff; border: 1px solid #e1e4ea; border-radius: 6px; padding: 
 @media (max-width: 600px) {
   main { padding: 16px 12px 32px; }
   figure { padding: 6px; }
+  figure svg { min-width: 640px; }  /* narrower, and text of 8 pt is too small: charts scroll */
   table { font-size: 11px; }
   th, td { padding: 3px 4px; }
 }

@@ -12,14 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.array_types import Bools, Floats, Image
 from drivemim.clips import Clips, patch_grid
 from drivemim.config.loading import config_errors, read_config
 from drivemim.data import ClipDataset, ItemRequest
-from drivemim.errors import MAX_SEED, ConfigError, DataError, check_range
+from drivemim.data.clips.plain_clips import plain_data_of
+from drivemim.errors import MAX_SEED, DataError, check_range
 from drivemim.evaluation.mask_analysis import local_contrast
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
@@ -33,7 +33,7 @@ from drivemim.visualization.panels import (
     save_image,
     track_color,
 )
-from drivemim.visualization.picture_data import camera_names, check_width, plain_dataset
+from drivemim.visualization.picture_data import camera_names, check_width
 
 NEAREST = 2.0
 """Smallest depth of a drawn mark, metres in front of the camera."""
@@ -82,9 +82,10 @@ def draw_masks(
     cfg = read_config(config, options)
     changes = {} if ratio is None else {"mask_ratio": ratio}
     named = strategies_from_config(cfg.to_dict(), config, only)
+    data = plain_data_of(cfg.to_dict(), config)
     with config_errors():
         strategies = {name: build_mask({**each, **changes}) for name, each in named.items()}
-        dataset: ClipDataset = DATASETS.build(_dataset(cfg))
+        dataset: ClipDataset = DATASETS.build(data)
     clips = _clip(dataset, item, seed)
     check_width(width, clips)
     grid = patch_grid(clips.image_size, stride)
@@ -167,14 +168,6 @@ def choose_landmarks(clips: Clips, count: int) -> Tensor:
         away_P = (candidates_P3 - candidates_P3[best]).norm(dim=1).numpy()
         distance_P = np.minimum(distance_P, away_P)
     return candidates_P3[chosen]
-
-
-def _dataset(cfg: Config) -> dict[str, Any]:
-    if "dataset" in cfg:
-        return plain_dataset(cfg.dataset.to_dict())
-    if "train_dataloader" not in cfg:
-        raise ConfigError(f"{cfg.filename} has neither dataset nor train_dataloader; add dataset")
-    return plain_dataset(cfg.train_dataloader.dataset.to_dict())
 
 
 def _lidar_points(clips: Clips) -> Tensor:

@@ -1,8 +1,7 @@
-"""Clip data sets and camera names for pictures."""
+"""Widths and camera names for pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch.utils.data import ConcatDataset
@@ -27,21 +26,6 @@ def check_width(width: int, clips: Clips) -> None:
             f"--width {width} must be {NARROWEST * cameras} or more pixels for "
             f"{cameras} {'camera' if cameras == 1 else 'cameras'} side by side"
         )
-
-
-def plain_dataset(
-    dataset: dict[str, Any], scenes: str | Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Unwrap a training data set's config: only its clip data sets, unaugmented, complete clips."""
-    if "datasets" in dataset:
-        return {
-            **dataset,
-            "datasets": [plain_dataset(part, scenes) for part in dataset["datasets"]],
-        }
-    if "dataset" in dataset:
-        return plain_dataset(dataset["dataset"], scenes)
-    chosen = {} if scenes is None else {"scenes": scenes}
-    return {**dataset, "augment": None, "drop_incomplete": True, **chosen}
 
 
 def camera_names(dataset: Any, clips: Clips) -> list[str] | None:

@@ -24,12 +24,13 @@ from drivemim.compat import read_checkpoint
 from drivemim.config.building import build_model
 from drivemim.config.loading import config_errors, is_pretrainer, load_config
 from drivemim.data import ItemRequest
+from drivemim.data.clips.plain_clips import plain_dataset
 from drivemim.errors import MAX_SEED, CheckpointError, ConfigError, check_range
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
-from drivemim.visualization.picture_data import camera_names, check_width, plain_dataset
+from drivemim.visualization.picture_data import camera_names, check_width
 
 
 def draw_reconstructions(

@@ -103,6 +103,34 @@ def test_crops_lie_inside_the_image_and_reach_its_edges():
         assert (ends.max(axis=0) > np.array(stored) - 8).all()
 
 
+def test_focus_puts_the_centre_of_an_object_into_the_crop():
+    """Half of all crops are drawn around one of two objects; sizes and mirroring stay the same."""
+    settings = {"crop": (0.04, 0.04), "stretch": 1.0}
+    plain = CameraAugmentation(AugmentSettings.parse(settings))
+    focused = CameraAugmentation(AugmentSettings.parse({**settings, "focus": 0.5}))
+    centers_M2 = np.array([[0.9, 0.2], [0.5, 1.0]])
+    contains = np.zeros(2)
+    places = []
+    for seed in range(2000):
+        draw, before = focused.draw(seed, centers_M2), plain.draw(seed, centers_M2)
+        assert (draw.height, draw.width, draw.mirrored) == (
+            before.height, before.width, before.mirrored,
+        )  # fmt: skip
+        start = np.array([draw.top, draw.left]) * 0.8  # 20 % of the height and of the width
+        inside = ((start <= centers_M2) & (centers_M2 <= start + 0.2 + 1e-9)).all(axis=1)
+        if (draw.top, draw.left) != (before.top, before.left):
+            assert inside.sum() == 1
+            contains += inside
+            places.append(((centers_M2[inside][0] - start) / 0.2).tolist())
+    np.testing.assert_allclose(contains / 2000, [0.25, 0.25], atol=0.03)
+    y, x = np.array(places).T
+    # The first object is 0.1 above the border: places below the middle would leave the image.
+    assert (y.min(), y.max()) == pytest.approx((0.25, 0.75), abs=0.01)
+    assert x.max() == pytest.approx(1.0)  # the second object is at the border
+    assert focused.draw(7) == plain.draw(7)
+    assert focused.draw(7, np.zeros((0, 2))) == plain.draw(7)
+
+
 def test_a_crop_is_decoded_at_the_largest_reduction_that_covers_the_size():
     augmentation = CameraAugmentation(AugmentSettings(crop=(0.05, 1.0)))
     factors = set()
@@ -183,6 +211,7 @@ def test_unknown_settings_are_named_with_the_nearest():
         ({"brightness": -0.1}, r"brightness -0.1 must be in \[0, 1\]"),
         ({"contrast": 30}, r"contrast 30 must be in \[0, 1\]"),
         ({"saturation": 2}, r"saturation 2 must be in \[0, 1\]"),
+        ({"focus": 1.5}, r"focus 1.5 must be in \[0, 1\]"),
         ({"hue": 0.6}, r"hue 0.6 must be in \[0, 0.5\]"),
     ],
 )

@@ -14,6 +14,7 @@ from drivemim.data.clips.sampler import ItemRequest
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import ConfigError
 from drivemim.geometry.poses import invert_pose, pose_matrix
 from drivemim.registry import DATASETS, FUNCTIONS
 
@@ -154,6 +155,30 @@ def test_boxes_and_intrinsics_follow_the_augmentation(small_index):
             else:
                 assert not (0 < x < 32 and 0 < y < 24)
     assert 0 < mirrored < 8
+
+
+def test_focus_shows_the_annotated_objects_of_the_camera(small_index):
+    """A crop of a hundredth of the image rarely has an object by chance; with focus it always has.
+
+    The boxes are the camera's own: with the other camera's, crops would miss the objects.
+    """
+    augment = {"crop": (0.01, 0.01), "flip": 0.0}
+    rows = _dataset(small_index, cameras=["CAM_FRONT"]).rows(1)
+    hits = {}
+    for focus in (0.0, 1.0):
+        data = _dataset(
+            small_index, cameras=["CAM_FRONT"], augment={**augment, "focus": focus}, min_box_size=0
+        )
+        clips = [data.load(rows, seed) for seed in range(30)]
+        hits[focus] = np.mean([bool((clip.labels_BTNM >= 0).any()) for clip in clips])
+    assert hits[1.0] == 1.0
+    assert hits[0.0] < 0.7
+
+
+@pytest.mark.parametrize("boxes", [None, "MotionBoxes"])
+def test_focus_needs_boxes_before_the_images(small_index, boxes):
+    with pytest.raises(ConfigError, match=f"focus=0.5 needs boxes .*, not {boxes}"):
+        _dataset(small_index, boxes=boxes, augment={"focus": 0.5})
 
 
 def test_an_item_depends_only_on_its_request(small_index):

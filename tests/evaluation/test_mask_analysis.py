@@ -50,7 +50,7 @@ def config(tmp_path):
 
 def _analyze(config, town, **arguments):
     dataset = {"index": str(town), "image_size": (96, 160), "num_frames": 2}
-    return analyze_masks(config, grid=GRID, dataset=dataset, **{"count": 2, **arguments})
+    return analyze_masks(config, dataset=dataset, **{"ratio": 0.75, "count": 2, **arguments})
 
 
 def test_a_town_is_analyzed(config, town):
@@ -186,14 +186,14 @@ def test_mistakes(config, town, tmp_path):
     with pytest.raises(ConfigError, match="guided: needs a teacher; give --contrast-teacher"):
         _analyze(config, town, only=["guided"])
     with pytest.raises(ConfigError, match="no clip of num_frames=9, .* set num_frames=3 or fewer"):
-        analyze_masks(config, grid=GRID, dataset={"index": str(town), "image_size": (96, 160),
+        analyze_masks(config, dataset={"index": str(town), "image_size": (96, 160),
                                                   "num_frames": 9})  # fmt: skip
     with pytest.raises(ConfigError, match="has no dataset; give an index"):
-        analyze_masks(config, grid=GRID)
+        analyze_masks(config)
     empty = tmp_path / "empty.py"
     empty.write_text("model = dict()\n")
     with pytest.raises(ConfigError, match="has neither strategies nor model.masking"):
-        analyze_masks(empty, grid=GRID)
+        analyze_masks(empty)
 
 
 def test_the_shipped_config_has_every_registered_strategy(repository):
@@ -217,12 +217,45 @@ def test_the_tool(config, town, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first = (
-        "1 clips, 1 masks each, 6x10 patches, 0.75 hidden, strategies get 0 lidar points per frame"
+        "1 clips, 1 masks each, 6x10 patches, 0.2 to 0.75 hidden, "
+        "strategies get 0 lidar points per frame"
     )
     assert done.stdout.startswith(first)
     assert "| random |" in done.stdout
     assert "Left out, because they need a teacher (--contrast-teacher): guided" in done.stdout
     assert json.loads(out.read_text())["strategies"]["random"]["leakage"] > 0
+
+
+def test_a_pretraining_config_brings_strategy_ratio_and_clips(town, tmp_path):
+    """The augmentation of its training data is left out; what is given replaces the rest."""
+    config = tmp_path / "own_run.py"
+    data = {"type": "drivemim.ClipDataset", "index": str(town), "image_size": (48, 80),
+            "num_frames": 2, "scenes": ["mini_train"], "augment": {"min_area": 0.5}}  # fmt: skip
+    config.write_text(
+        "model = dict(type='MaskedPretrainer', masking=dict(type='RandomMask', mask_ratio=0.6))\n"
+        f"train_dataloader = dict(dataset={data})\n"
+    )
+    results = analyze_masks(config, patch_size=8, count=1, draws=1)
+    assert list(results["strategies"]) == ["own_run"]
+    assert results["ratios"] == [0.6]
+    assert results["grid"] == [6, 10]
+    assert results["strategies"]["own_run"]["frame_budget"] == (0, 0)
+    used = results["dataset"]
+    assert (used["image_size"], used["num_frames"], used["augment"]) == ((48, 80), 2, None)
+    assert used["scenes"] == ["mini_train"]
+    larger = analyze_masks(config, dataset={"image_size": (96, 160)}, ratio=0.75, count=1, draws=1)
+    assert (larger["grid"], larger["ratios"]) == ([6, 10], [0.75])
+
+
+def test_a_config_of_several_data_sets_needs_an_index(town, tmp_path):
+    config = tmp_path / "two.py"
+    data = {"type": "ClipDataset", "index": str(town), "image_size": (96, 160)}
+    config.write_text(
+        "model = dict(type='MaskedPretrainer', masking=dict(type='RandomMask'))\n"
+        f"train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[{data}, {data}]))\n"
+    )
+    with pytest.raises(ConfigError, match=r"two.py has 2 data sets; give an index \(--index\)"):
+        analyze_masks(config)
 
 
 def test_the_tools_default_config_is_found_from_any_folder(town, tmp_path):

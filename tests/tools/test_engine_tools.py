@@ -32,6 +32,10 @@ def test_train_export_test(repository, tmp_path):
     assert metadata["source"]["seed"] == 3
     assert metadata["fingerprint"][0]["shape"] == [16, 4, 5]
 
+    named_by_the_run = tool("export_backbone.py", run)
+    assert named_by_the_run.returncode == 0, named_by_the_run.stderr[-2000:]
+    assert named_by_the_run.stdout.startswith(f"{run / 'backbone.safetensors'}: ")
+
     other = tool("test.py", configs / "detector.py", run / "iter_2.pth", "--work-dir", tmp_path)
     assert other.returncode == 1
     assert "iter_2.pth is of another model than the config's" in other.stderr.splitlines()[-1]

@@ -256,10 +256,3 @@ def test_a_lock_that_a_killed_run_left_is_no_run_and_a_folder_is_named(toy, trai
         "another --work-dir"
     )
     assert contents(run) == contents(trained)
-
-
-def test_a_missing_logger_is_one_line(toy, tmp_path):
-    options = {"visualizer.vis_backends": [{"type": "WandbVisBackend"}]}
-    with pytest.raises(ConfigError, match='ImportError: Please run "pip install wandb"'):
-        train(toy, work_dir=tmp_path / "run", options=options)
-    assert not (tmp_path / "run").exists()

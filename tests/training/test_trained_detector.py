@@ -69,6 +69,27 @@ def test_boxes_are_in_the_pixels_of_the_image(config, checkpoint, tmp_path, name
     np.testing.assert_allclose(boxes, [RED_BOX, BLUE_BOX], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [
+        ("squashed", "400x200 pixels (width x height) 2.00 times too high"),
+        ("instances", "400x200 pixels (width x height) 2.00 times too wide"),
+        ("enlarged", "400x200 pixels (width x height) 1.50 times too high"),
+        ("own size", None),
+        ("keeps its ratio", None),
+    ],
+)
+def test_stretched_images_are_warned_of_once(config, checkpoint, tmp_path, name, warning, capsys):
+    """400x200 becomes 100x100, 200x50 and 800x600; swapped height and width look like this."""
+    image = first(write_image(tmp_path / "images" / "wide.png"))
+    detector = TrainedDetector(config, checkpoint, options={f"{DATASET}.pipeline": PIPELINES[name]})
+    for _ in range(2):
+        detector.find(image)
+    warnings = [each for each in capsys.readouterr().out.splitlines() if "times too" in each]
+    assert len(warnings) == (warning is not None)
+    assert all(warning in each and str(image.path) in each for each in warnings)
+
+
 def test_the_shape_of_the_image_decides_not_that_of_the_config(config, checkpoint, tmp_path):
     red = [30, 300, 60, 330]
     tall = first(write_image(tmp_path / "tall.png", color_image(red, None, (600, 150))))

@@ -116,6 +116,18 @@ def test_a_target_from_lidar_reads_lidar():
     assert reads(masks, auxiliary=auxiliary) == NOTHING
 
 
+def test_crops_around_objects_read_boxes():
+    def found(focus, data=ANNOTATED):
+        part = {"type": "ClipDataset", "augment": {"focus": focus}}
+        loader = {"dataset": {"type": "ConcatDataset", "datasets": [part]}}
+        cfg = Config({"model": {"masking": {"type": "RandomMask"}}, "train_dataloader": loader})
+        return describe_reads(cfg, [data])
+
+    assert found(0.5) == {**NOTHING, "boxes": ["augment.focus"]}
+    assert found(0.0) == NOTHING
+    assert found(0.5, {**ANNOTATED, "boxes": None}) == NOTHING
+
+
 def test_initial_weights_of_a_run():
     def start(**config):
         return initial_weights_of(Config({"model": {}, **config}))

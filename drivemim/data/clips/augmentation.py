@@ -1,4 +1,7 @@
-"""Augmentation of one camera's frames: one draw per clip, for pixels and geometry together."""
+"""Augmentation of one camera's frames: one draw per clip, for pixels and geometry together.
+
+Letters: M objects.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,12 @@ import albumentations as A  # noqa: N812  # its own convention
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats
 from drivemim.data.index.images import Crop, reduction_to_cover
 from drivemim.errors import ConfigError, check_range, did_you_mean
+
+_PLACES = (0.25, 0.75)
+"""Range of the place in a crop, from 0 to 1, of the object that it is placed around."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,9 @@ class AugmentSettings:
         crop: smallest and largest fraction of the stored image's area that is cropped and resized
             to the image size; (1, 1) disables cropping.
         stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
+        focus: probability that the crop contains the centre of an object, drawn from the boxes of
+            the camera's frames in the clip, instead of lying anywhere. The crop's size does not
+            change. Pretraining then reads boxes.
         brightness: largest relative change, at most 1.
         contrast: largest relative change, at most 1.
         saturation: largest relative change, at most 1.
@@ -36,6 +46,7 @@ class AugmentSettings:
     flip: float = 0.5
     crop: tuple[float, float] = (0.5, 1.0)
     stretch: float = 1.15
+    focus: float = 0.0
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
@@ -52,7 +63,16 @@ class AugmentSettings:
             )
         check_range("augment: stretch", self.stretch, 1)
         check_range("augment: hue", self.hue, 0, 0.5)  # half of the circle is every colour
-        for name in ("flip", "brightness", "contrast", "saturation", "colour", "blur", "noise"):
+        for name in (
+            "flip",
+            "focus",
+            "brightness",
+            "contrast",
+            "saturation",
+            "colour",
+            "blur",
+            "noise",
+        ):
             check_range(f"augment: {name}", getattr(self, name), 0, 1)
 
     @classmethod
@@ -160,8 +180,14 @@ class CameraAugmentation:
         self.settings = settings
         self._pipeline = None if settings is None else _pipeline(settings)
 
-    def draw(self, seed: int) -> AugmentationDraw:
-        """Draw an augmentation; the same seed gives the same one."""
+    def draw(self, seed: int, centers_M2: Floats | None = None) -> AugmentationDraw:
+        """Draw an augmentation; the same seed and centres give the same one.
+
+        Args:
+            seed: the seed.
+            centers_M2: centres (y, x) of objects, as fractions of the image's height and width; for
+                ``focus``.
+        """
         if self.settings is None:
             return AugmentationDraw(seed)
         generator = np.random.default_rng(seed)
@@ -170,10 +196,16 @@ class CameraAugmentation:
         area = smallest + (largest - smallest) * area
         # A crop with a large area cannot be stretched far without leaving the image.
         stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
+        height, width = min(1.0, np.sqrt(area / stretch)), min(1.0, np.sqrt(area * stretch))
+        # Drawn last, so that the rest does not depend on it.
+        if centers_M2 is not None and len(centers_M2) and generator.random() < self.settings.focus:
+            y, x = centers_M2[generator.integers(len(centers_M2))]
+            top = _start_around(y, height, generator.uniform(*_PLACES))
+            left = _start_around(x, width, generator.uniform(*_PLACES))
         return AugmentationDraw(
             seed,
-            height=float(min(1.0, np.sqrt(area / stretch))),
-            width=float(min(1.0, np.sqrt(area * stretch))),
+            height=float(height),
+            width=float(width),
             top=float(top),
             left=float(left),
             mirrored=bool(mirrored < self.settings.flip),
@@ -196,6 +228,21 @@ class CameraAugmentation:
         self._pipeline.set_random_seed(draw.seed)
         result = self._pipeline(images=np.ascontiguousarray(images_THWC[..., ::-1]))
         return np.ascontiguousarray(result["images"][..., ::-1])
+
+
+def _start_around(center: float, length: float, place: float) -> float:
+    """Return the position of a crop in its range that shows a point at a place, in one direction.
+
+    Args:
+        center: the point, as a fraction of the image.
+        length: length of the crop, as a fraction of the image.
+        place: where in the crop the point is to be, from 0 to 1. At the border of the image, it is
+            elsewhere.
+    """
+    if length >= 1:
+        return 0.0
+    below_one = float(np.nextafter(1, 0))
+    return min(max((center - place * length) / (1 - length), 0.0), below_one)
 
 
 def _pipeline(settings: AugmentSettings) -> A.Compose:

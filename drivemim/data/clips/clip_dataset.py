@@ -56,7 +56,8 @@ class ClipDataset(Dataset[Clips]):
         single_camera: whether each clip has a single camera (N = 1), so that data of different rigs
             can be mixed.
         drop_incomplete: whether to leave out clips that begin too close to their scene's end.
-        augment: settings of ``AugmentSettings``; None for no augmentation.
+        augment: settings of ``AugmentSettings``; None for no augmentation. ``focus`` needs
+            ``boxes`` that are known before the images are loaded: not ``MotionBoxes``.
         boxes: source of the boxes: ``AnnotatedBoxes``, ``PseudoLabelBoxes`` (a detector's results),
             ``MotionBoxes`` (no labels at all), by name or as a config with arguments; None for no
             boxes.
@@ -117,6 +118,13 @@ class ClipDataset(Dataset[Clips]):
         )
         settings = None if augment is None else AugmentSettings.parse(augment)
         self._augmentation = CameraAugmentation(settings)
+        focus = 0.0 if settings is None else settings.focus
+        self._has_focus = focus > 0
+        if self._has_focus and (self.boxes is None or self.boxes.origin == "images"):
+            raise ConfigError(
+                f"augment: focus={focus:g} needs boxes that are known before the images are "
+                f"loaded; set boxes to AnnotatedBoxes or PseudoLabelBoxes, not {boxes}"
+            )
         chosen = self.index.scene_rows(scenes)
         every = self._list_clips(chosen, drop_incomplete=False)
         if len(every) == 0:
@@ -242,7 +250,10 @@ class ClipDataset(Dataset[Clips]):
             present = np.flatnonzero(rows_TN[:, camera] >= 0)
             if len(present) == 0:
                 continue
-            draw = self._augmentation.draw(int(seeds[camera]))
+            draw = self._augmentation.draw(
+                int(seeds[camera]),
+                self._centers(rows_TN[present, camera]) if self._has_focus else None,
+            )
             for step in present:
                 row = int(rows_TN[step, camera])
                 try:
@@ -257,6 +268,16 @@ class ClipDataset(Dataset[Clips]):
                 finished = self._augmentation.finish(images[present, camera], draw)
                 images[present, camera] = finished
         return images, matrices, rows_TN
+
+    def _centers(self, rows_F: Ints) -> Floats:
+        """Return the centres (y, x) of the objects in frames, as fractions of height and width."""
+        assert self.boxes is not None
+        found, frames = self.boxes.boxes_for_frames(rows_F), self.index.frames
+        rows_M = rows_F[found.frame]
+        sizes_M2 = np.stack([frames.height[rows_M], frames.width[rows_M]], axis=1)
+        x1, y1, x2, y2 = np.asarray(found.boxes, float).T
+        centers_M2: Floats = np.stack([y1 + y2, x1 + x2], axis=1) / 2 / sizes_M2
+        return centers_M2
 
     def _read_frame(self, row: int, draw: AugmentationDraw) -> tuple[NDArray[np.uint8], Floats]:
         """Read the drawn crop of a frame; also return the matrix from its stored pixels."""

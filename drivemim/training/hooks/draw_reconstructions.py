@@ -6,10 +6,11 @@ from typing import Any
 
 from drivemim.config.loading import config_errors
 from drivemim.data import ItemRequest
+from drivemim.data.clips.plain_clips import plain_dataset
 from drivemim.errors import check_whole_number
 from drivemim.registry import DATASETS, HOOKS
 from drivemim.training.hooks.inspection import InspectionHook
-from drivemim.visualization.picture_data import check_width, plain_dataset
+from drivemim.visualization.picture_data import check_width
 from drivemim.visualization.reconstructions import reconstruction_panels
 
 

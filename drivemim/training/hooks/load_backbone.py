@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from drivemim.config.loading import is_pretrainer
 from drivemim.registry import HOOKS
 from drivemim.training.bare_model import bare_model
 from drivemim.training.seen_evaluation import warn_of_seen_images
-from drivemim.transfer.initial_weights import load_initial_weights
+from drivemim.transfer.initial_weights import backbone_config, load_initial_weights
 
 
 @HOOKS.register_module()
@@ -46,14 +45,10 @@ class LoadBackbone(Hook):
             warn_of_seen_images(runner, self.checkpoint)
 
     def _load(self, runner: Any) -> None:
-        model = bare_model(runner.model)
-        config: Mapping[str, Any] = runner.cfg.get("model", {})
-        encoder = config.get("encoder") or {}
-        architecture = config.get("backbone") or encoder.get("backbone") or encoder
         report = load_initial_weights(
-            model,
+            bare_model(runner.model),
             self.checkpoint,
-            architecture=architecture,
+            architecture=backbone_config(runner.cfg.get("model", {})),
             prefix=self.prefix,
             whole=self.whole,
         )

@@ -1,0 +1,69 @@
+"""Loggers that get the scalars and pictures of a run, besides its files and TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.config.nested import short_type
+from drivemim.errors import ConfigError, did_you_mean
+
+LOGGERS = {
+    "aim": "AimVisBackend",
+    "clearml": "ClearMLVisBackend",
+    "dvclive": "DVCLiveVisBackend",
+    "mlflow": "MLflowVisBackend",
+    "neptune": "NeptuneVisBackend",
+    "wandb": "WandbVisBackend",
+}
+"""Name of each logger, which is also that of its package, and MMEngine's class for it."""
+
+
+def add_loggers(cfg: Config, names: Sequence[str] = ()) -> None:
+    """Add loggers to a config, in place, and check that the packages of all its loggers are there.
+
+    A logger that the config has already keeps its settings.
+
+    Args:
+        cfg: config of a run, with its work directory.
+        names: keys of ``LOGGERS``.
+
+    Raises:
+        ConfigError: for an unknown logger, or one whose package is not installed.
+    """
+    names = [names] if isinstance(names, str) else names
+    for name in names:
+        if name not in LOGGERS:
+            raise ConfigError(
+                f"--logger {name} is not one of {', '.join(LOGGERS)}{did_you_mean(name, LOGGERS)}"
+            )
+    visualizer = cfg.get("visualizer") or {"type": "Visualizer"}
+    backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
+    there = {short_type(each) for each in backends if isinstance(each, Mapping)}
+    new = [_settings(name, cfg) for name in names if LOGGERS[name] not in there]
+    if new:
+        cfg.visualizer = {**visualizer, "vis_backends": [*backends, *new]}
+    packages = {kind: name for name, kind in LOGGERS.items()}
+    for kind in (*there, *(each["type"] for each in new)):
+        package = packages.get(kind)
+        if package is not None and find_spec(package) is None:
+            key = f"--logger {package}" if package in names else f"visualizer.vis_backends: {kind}"
+            raise ConfigError(f"{key} needs the package {package}; run: pip install {package}")
+
+
+def _settings(name: str, cfg: Config) -> dict[str, Any]:
+    """Return the config of a logger: the run is called like its work directory."""
+    run = os.path.basename(os.path.abspath(cfg.work_dir))
+    settings: dict[str, Any] = {"type": LOGGERS[name]}
+    if name == "wandb":
+        settings["init_kwargs"] = {"name": run}
+    if name == "mlflow":
+        settings["run_name"] = run
+        # MMEngine would replace the server of the environment by a folder in the work directory.
+        if server := os.environ.get("MLFLOW_TRACKING_URI"):
+            settings["tracking_uri"] = server
+    return settings

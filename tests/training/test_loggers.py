@@ -1,0 +1,108 @@
+"""Loggers of other packages: one option adds them, and a missing package is named at once."""
+
+import json
+import sys
+
+import pytest
+from in_process import run_script
+from mmengine.config import Config
+
+from drivemim.errors import ConfigError
+from drivemim.training.loggers import add_loggers
+from drivemim.training.run import train
+
+WANDB = """
+import json, pathlib, types
+CALLS = pathlib.Path(__file__).with_name('calls.jsonl')
+
+def note(name, /, **content):
+    with CALLS.open('a') as file:
+        file.write(json.dumps([name, content], default=str) + chr(10))
+
+init = lambda **arguments: note('init', **arguments)
+log = lambda content, commit=True: note('log', **content)
+join = finish = lambda: note('end')
+config = types.SimpleNamespace(update=lambda content, allow_val_change: note('config'))
+run = types.SimpleNamespace(log_code=lambda name=None: None)
+"""
+
+
+@pytest.fixture
+def toy(repository):
+    return repository / "tests" / "toys" / "configs" / "toy.py"
+
+
+@pytest.fixture
+def wandb(tmp_path, monkeypatch):
+    """A package ``wandb`` that notes its calls in a file."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "wandb.py").write_text(WANDB)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    yield tmp_path / "packages" / "calls.jsonl"
+    sys.modules.pop("wandb", None)
+
+
+def test_one_option_sends_the_losses(toy, wandb, tmp_path):
+    train(toy, work_dir=tmp_path / "drives", loggers=["wandb"])
+    calls = [json.loads(line) for line in wandb.read_text().splitlines()]
+    assert calls[0][0] == "init"
+    assert calls[0][1]["name"] == "drives"
+    logged = [content for name, content in calls if name == "log"]
+    (file,) = (tmp_path / "drives").glob("*/vis_data/scalars.json")
+    expected = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each["loss"] for each in logged] == [each["loss"] for each in expected]
+    dump = Config.fromfile(tmp_path / "drives" / "toy.py")
+    assert dump.visualizer.vis_backends[-1].type == "WandbVisBackend"
+
+
+def test_the_command_has_the_option(toy, wandb, tmp_path):
+    done = run_script("tools/train.py", toy, "--work-dir", tmp_path / "run", "--logger", "wandb")
+    assert done.returncode == 0, done.stderr
+    assert '"loss"' in wandb.read_text()
+
+
+def test_a_logger_that_the_config_has_keeps_its_settings(wandb):
+    own = {"type": "WandbVisBackend", "init_kwargs": {"project": "drives"}}
+    cfg = Config({"work_dir": "run", "visualizer": {"type": "Visualizer", "vis_backends": [own]}})
+    add_loggers(cfg, ["wandb"])
+    assert cfg.visualizer.vis_backends == [own]
+
+
+def test_a_config_without_a_visualizer_keeps_its_files(wandb):
+    cfg = Config({"work_dir": "runs/night"})
+    add_loggers(cfg, ["wandb"])
+    assert cfg.visualizer.to_dict() == {
+        "type": "Visualizer",
+        "vis_backends": [
+            {"type": "LocalVisBackend"},
+            {"type": "WandbVisBackend", "init_kwargs": {"name": "night"}},
+        ],
+    }
+
+
+def test_mlflow_takes_the_server_of_the_environment(monkeypatch, tmp_path):
+    (tmp_path / "mlflow.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    cfg = Config({"work_dir": "runs/night"})
+    add_loggers(cfg, "mlflow")
+    assert cfg.visualizer.vis_backends[1].to_dict() == {
+        "type": "MLflowVisBackend",
+        "run_name": "night",
+        "tracking_uri": "http://localhost:5000",
+    }
+
+
+def test_a_missing_package_is_named_before_anything_is_written(toy, tmp_path):
+    work_dir = tmp_path / "run"
+    with pytest.raises(ConfigError, match=r"--logger wandb needs the package wandb; run: pip inst"):
+        train(toy, work_dir=work_dir, loggers=["wandb"])
+    options = {"visualizer.vis_backends": [{"type": "WandbVisBackend"}]}
+    with pytest.raises(ConfigError) as error:
+        train(toy, work_dir=work_dir, options=options)
+    assert str(error.value) == (
+        "visualizer.vis_backends: WandbVisBackend needs the package wandb; run: pip install wandb"
+    )
+    with pytest.raises(ConfigError, match="--logger wanbd is not one of aim, .*did you mean 'wand"):
+        train(toy, work_dir=work_dir, loggers=["wanbd"])
+    assert not work_dir.exists()
