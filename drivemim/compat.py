@@ -214,7 +214,8 @@ def forget_instance(kind: Any, name: str) -> None:
     """Close the files of one of :func:`run_instances`, and let a later run have its name."""
     instance = kind._instance_dict.pop(name)
     for part in [instance] if kind is Visualizer else getattr(instance, "handlers", []):
-        with suppress(OSError):  # the folder of its files was removed meanwhile
+        # The folder of its files may be gone, and a logger that did not start cannot be closed.
+        with suppress(Exception):
             part.close()
 
 

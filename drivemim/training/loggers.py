@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,15 +45,12 @@ def add_loggers(cfg: Config, names: Sequence[str] = ()) -> None:
     visualizer = cfg.get("visualizer") or {"type": "Visualizer"}
     backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
     there = {short_type(each) for each in backends if isinstance(each, Mapping)}
-    new = [_settings(name, cfg) for name in names if LOGGERS[name] not in there]
-    if new:
-        cfg.visualizer = {**visualizer, "vis_backends": [*backends, *new]}
-    packages = {kind: name for name, kind in LOGGERS.items()}
-    for kind in (*there, *(each["type"] for each in new)):
-        package = packages.get(kind)
-        if package is not None and find_spec(package) is None:
+    for package, kind in LOGGERS.items():
+        if (package in names or kind in there) and find_spec(package) is None:
             key = f"--logger {package}" if package in names else f"visualizer.vis_backends: {kind}"
             raise ConfigError(f"{key} needs the package {package}; run: pip install {package}")
+    if new := [_settings(name, cfg) for name in names if LOGGERS[name] not in there]:
+        cfg.visualizer = {**visualizer, "vis_backends": [*backends, *new]}
 
 
 def _settings(name: str, cfg: Config) -> dict[str, Any]:
@@ -63,7 +61,6 @@ def _settings(name: str, cfg: Config) -> dict[str, Any]:
         settings["init_kwargs"] = {"name": run}
     if name == "mlflow":
         settings["run_name"] = run
-        # MMEngine would replace the server of the environment by a folder in the work directory.
-        if server := os.environ.get("MLFLOW_TRACKING_URI"):
-            settings["tracking_uri"] = server
+        # MMEngine would write files into the work directory, which MLflow refuses since version 3.
+        settings["tracking_uri"] = import_module("mlflow").get_tracking_uri()
     return settings

@@ -36,11 +36,17 @@ def errors_of_values(mark: MarkBegin) -> Iterator[None]:
         yield
     except (CheckpointError, ConfigError, DataError):
         raise
-    except _OF_VALUES as error:
-        if mark.has_iterated or (isinstance(error, RuntimeError) and _is_of_machine(error)):
+    except Exception as error:
+        places, text = traceback.extract_tb(error.__traceback__), " ".join(str(error).split())
+        if not mark.has_iterated and any(_is_of_logger(place.filename) for place in places):
+            raise ConfigError(
+                "a logger (--logger, or visualizer.vis_backends of the config) does not start: "
+                f"{type(error).__name__}: {text}"
+            ) from error
+        is_of_value = isinstance(error, _OF_VALUES)
+        if mark.has_iterated or not is_of_value or _is_of_machine(error):
             raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(str(error).split())
+        place = places[-1]
         raise ConfigError(
             f"the run cannot be done, probably because of a value in the config: "
             f"{type(error).__name__}: {text} ({'/'.join(Path(place.filename).parts[-3:])}, line "
@@ -48,7 +54,14 @@ def errors_of_values(mark: MarkBegin) -> Iterator[None]:
         ) from error
 
 
-def _is_of_machine(error: RuntimeError) -> bool:
+def _is_of_logger(filename: str) -> bool:
+    """Return whether a file is MMEngine's module of loggers."""
+    return Path(filename).parts[-3:] == ("mmengine", "visualization", "vis_backend.py")
+
+
+def _is_of_machine(error: Exception) -> bool:
     """Return whether the reason is memory, a killed worker, or another process."""
+    if not isinstance(error, RuntimeError):
+        return False
     is_memory = isinstance(error, torch.OutOfMemoryError)
     return is_memory or get_world_size() > 1 or describe_killed_worker(error) is not None

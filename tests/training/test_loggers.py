@@ -80,10 +80,10 @@ def test_a_config_without_a_visualizer_keeps_its_files(wandb):
     }
 
 
-def test_mlflow_takes_the_server_of_the_environment(monkeypatch, tmp_path):
-    (tmp_path / "mlflow.py").touch()
+def test_mlflow_writes_where_it_does_without_mmengine(monkeypatch, tmp_path):
+    (tmp_path / "mlflow.py").write_text("get_tracking_uri = lambda: 'http://localhost:5000'")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
     cfg = Config({"work_dir": "runs/night"})
     add_loggers(cfg, "mlflow")
     assert cfg.visualizer.vis_backends[1].to_dict() == {
@@ -91,6 +91,25 @@ def test_mlflow_takes_the_server_of_the_environment(monkeypatch, tmp_path):
         "run_name": "night",
         "tracking_uri": "http://localhost:5000",
     }
+
+
+def test_a_logger_that_does_not_start_is_one_line(toy, tmp_path, monkeypatch):
+    """Its error may be of any class; it is not hidden by one of closing what never started."""
+    (tmp_path / "mlflow.py").write_text(
+        "class MlflowException(Exception): pass\n"
+        "def set_tracking_uri(uri): raise MlflowException('no\\nserver')\n"
+        "get_tracking_uri = lambda: 'http://localhost:5000'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    with pytest.raises(ConfigError) as error:
+        train(toy, work_dir=tmp_path / "run", loggers=["mlflow"])
+    assert str(error.value) == (
+        "a logger (--logger, or visualizer.vis_backends of the config) does not start: "
+        "MlflowException: no server"
+    )
+    assert not (tmp_path / "run").exists()
+    sys.modules.pop("mlflow")
 
 
 def test_a_missing_package_is_named_before_anything_is_written(toy, tmp_path):

@@ -64,6 +64,15 @@ def test_one_option_trains_and_evaluates_five_classes(trained, options, tmp_path
     assert set(names) == set(metrics)
 
 
+def test_the_first_lines_have_the_data_of_a_detector(trained):
+    """The folder has two images of each split."""
+    work_dir, _ = trained
+    (log,) = work_dir.glob("*/*.log")
+    assert (
+        f"data: 2 training images, 2 validation images; classes: {', '.join(FIVE)}\n"
+    ) in log.read_text()
+
+
 def test_other_classes_than_the_checkpoints_are_refused(trained, options, tmp_path):
     work_dir, _ = trained
     names = "'car', 'truck', 'pedestrian', 'cyclist', 'tram'"

@@ -9,10 +9,16 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
+from drivemim.compat import built_loaders
 from drivemim.training.bare_model import bare_model
 from drivemim.training.hooks.record_pretraining import RecordPretraining
+from drivemim.training.hooks.report_clips import clip_datasets
 
 _PARTS = ("encoder", "decoder", "target", "backbone", "neck", "bbox_head", "rpn_head", "roi_head")
+
+_LOADERS = {"train_dataloader": "training images", "val_dataloader": "validation images"}
+_SHOWN = 10
+"""Number of classes that are listed."""
 
 
 class DescribeRun(Hook):
@@ -22,6 +28,8 @@ class DescribeRun(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Log the lines."""
+        if line := _describe_data(built_loaders(runner)):
+            print_log(line, logger="current")
         model = bare_model(runner.model)
         print_log(_describe_model(model), logger="current")
         masking = runner.cfg.model.get("masking")
@@ -57,6 +65,25 @@ class LogFirstIteration(Hook):
         if not ends and not self.every_n_inner_iters(batch_idx, interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             print_log(line, logger="current")
+
+
+def _describe_data(loaders: Mapping[str, Any]) -> str | None:
+    """Return the size and classes of a detector's data; None for others, such as clips.
+
+    Args:
+        loaders: data loaders by their names in the config.
+    """
+    sets = {name: loaders[name].dataset for name in _LOADERS if name in loaders}
+    data = next(iter(sets.values()), None)
+    classes = (getattr(data, "metainfo", None) or {}).get("classes")
+    if not classes or next(clip_datasets(data), None) is not None:
+        return None
+    sizes = ", ".join(f"{len(each)} {_LOADERS[name]}" for name, each in sets.items())
+    listed = list(map(str, classes))
+    shown = ", ".join(listed[:_SHOWN]) + (
+        f" and {len(listed) - _SHOWN} more" * (len(listed) > _SHOWN)
+    )
+    return f"data: {sizes}; classes: {shown}"
 
 
 def _describe_model(model: Any) -> str:
