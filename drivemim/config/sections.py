@@ -44,6 +44,7 @@ _PRETRAINER = {
     "data_preprocessor": "dict",
     "teacher": "dict?",
     "auxiliary": "dicts",
+    "patch_weights": "dict?",
 }
 _WORDS = {
     "dict": "a dict",

@@ -13,8 +13,10 @@ from drivemim.models.targets import (
     FeatureTarget,
     LidarTarget,
     NormalizedPixels,
+    ObjectWeights,
     OrientedGradients,
     PooledPixels,
+    VisiblePatches,
 )
 from drivemim.models.teachers import LossPredictor, MaskingTeacher, TeacherAttention
 
@@ -29,6 +31,7 @@ __all__ = [
     "MaskedResNet",
     "MaskingTeacher",
     "NormalizedPixels",
+    "ObjectWeights",
     "OrientedGradients",
     "PooledPixels",
     "PyramidDecoder",
@@ -36,4 +39,5 @@ __all__ = [
     "SimpleFeaturePyramid",
     "TeacherAttention",
     "ViT",
+    "VisiblePatches",
 ]

@@ -9,7 +9,7 @@ Letters: P numbers of a patch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -172,6 +172,17 @@ class PatchMask:
         """
         present_XJ = self.hidden.present_XK
         return None if present_XJ is None else present_XJ.reshape(*shape, -1)
+
+    def inverted(self) -> PatchMask:
+        """Return the mask that hides what this one shows, and shows what it hides."""
+        total = self.grid[0] * self.grid[1]
+        return replace(
+            self,
+            mask_Xhw=~self.mask_Xhw,
+            visible=self.hidden,
+            hidden=self.visible,
+            num_visible=tuple(total - count for count in self.num_visible),
+        )
 
     def select_valid(self) -> PatchMask:
         """Return the mask of the valid images; of all images if all are valid or none is."""

@@ -28,9 +28,8 @@ from drivemim.models.patches import (
     spread_rows,
     unpatchify,
 )
-from drivemim.models.targets.reconstruction_target import (
-    ReconstructionTarget,
-)
+from drivemim.models.targets.object_weights import ObjectWeights
+from drivemim.models.targets.reconstruction_target import ReconstructionTarget
 from drivemim.models.teachers.masking_teacher import MaskingTeacher, scatter_errors
 from drivemim.registry import MASKS, MODELS
 
@@ -75,6 +74,8 @@ class MaskedPretrainer(BaseModel):
         teacher: config of a ``MaskingTeacher``, without ``encoder``; for guided strategies.
         auxiliary: configs of further targets, such as ``LidarTarget``, which is predicted for
             hidden and visible patches; their losses are added.
+        patch_weights: config of ``ObjectWeights``, for the loss of ``target``; None weights all
+            hidden patches equally.
         init_cfg: see MMEngine.
 
     Raises:
@@ -92,6 +93,7 @@ class MaskedPretrainer(BaseModel):
         data_preprocessor: dict[str, Any],
         teacher: dict[str, Any] | None = None,
         auxiliary: Sequence[dict[str, Any]] = (),
+        patch_weights: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -100,6 +102,9 @@ class MaskedPretrainer(BaseModel):
         self.decoder = MODELS.build({"encoder": self.encoder, **decoder})
         self.target: ReconstructionTarget = _build_target(target, self.encoder)
         self.masking = MASKS.build(masking)
+        self.patch_weights: ObjectWeights | None = (
+            None if patch_weights is None else MODELS.build(patch_weights)
+        )
         channels = self.target.channels(self.encoder.mask_patch_size)
         self.head = nn.Linear(self.decoder.out_channels, channels)
         nn.init.xavier_uniform_(self.head.weight)
@@ -235,7 +240,7 @@ class MaskedPretrainer(BaseModel):
         features = self.encode(images_BTNCHW, mask)
         predictions_BTNJP, auxiliary_losses = self._decode_all(features, images_BTNCHW, mask, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask)
-        weights_BTNJ = mask.hidden_weights(clips.shape)
+        weights_BTNJ = self._weights(mask, clips)
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
         losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean(), **auxiliary_losses}
         if self.teacher is not None and teacher_map_BTNhw is not None:
@@ -246,6 +251,16 @@ class MaskedPretrainer(BaseModel):
             )
             losses |= {} if teacher_loss is None else {"loss_teacher": teacher_loss}
         return losses
+
+    def _weights(self, mask: PatchMask, clips: Clips) -> Tensor | None:
+        """Return the weight of each hidden patch in the loss, 0 for padding; None if all are 1."""
+        present_BTNJ = mask.hidden_weights(clips.shape)
+        if self.patch_weights is None:
+            return present_BTNJ
+        weights_BTNhw: Tensor = self.patch_weights(clips, mask.grid)
+        weights_XL1 = weights_BTNhw.flatten(0, 2).flatten(1)[..., None]
+        weights_BTNJ = gather_patches(weights_XL1, mask.hidden)[..., 0].reshape(*clips.shape, -1)
+        return weights_BTNJ if present_BTNJ is None else weights_BTNJ * present_BTNJ
 
     @torch.no_grad()
     def predict(self, clips: Clips) -> Reconstruction:

@@ -33,7 +33,7 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     available = {"boxes": boxes, "tracks": boxes, "lidar": lidar}
     readers: dict[str, list[str]] = {kind: [] for kind in READABLE}
     model = cfg.get("model") or {}
-    others = map(model.get, ("decoder", "target", "teacher"))
+    others = map(model.get, ("decoder", "target", "patch_weights", "teacher"))
     auxiliary = dicts_in(model.get("auxiliary"))
     with_clips = [*dicts_in(model.get("masking")), *auxiliary, *others]
     for config in dicts_in(model):

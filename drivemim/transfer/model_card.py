@@ -190,6 +190,7 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "mask schedule": _all_settings("mask_schedule", metadata, none="none"),
         "target": _all_settings("target", metadata),
         "auxiliary targets": _all_settings("auxiliary", metadata, none="none"),
+        "weights of patches": _all_settings("patch_weights", metadata, none="equal"),
         "decoder": _all_settings("decoder", metadata),
         "teacher": _all_settings("teacher", metadata, none="none"),
         "iterations": recipe["iterations"],

@@ -22,8 +22,8 @@ NOTHING = {"data": [], "recipe": {"reads": {}, "started_from": None, "earlier": 
 def metadata_of(part):
     """The least a card needs, with nothing known."""
     recipe = dict.fromkeys(
-        ("masking", "target", "auxiliary", "decoder", "teacher", "iterations", "batch_size",
-         "processes", "clips", "frames_per_clip", "frames_seen", "optimizer",
+        ("masking", "target", "auxiliary", "patch_weights", "decoder", "teacher", "iterations",
+         "batch_size", "processes", "clips", "frames_per_clip", "frames_seen", "optimizer",
          "optimizer_settings", "precision", "schedule", "averaged", "seed", "last_log")
     )  # fmt: skip
     return {

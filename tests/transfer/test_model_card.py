@@ -148,6 +148,7 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "mask schedule": "none",
         "target": "NormalizedPixels()",
         "auxiliary targets": "none",
+        "weights of patches": "equal",
         "decoder": "ClipDecoder(depth=1, embed_dims=16, num_heads=2)",
         "teacher": "none",
         "iterations": "2",
