@@ -17,7 +17,6 @@ from mmengine.registry import (
     OPTIMIZERS,
     PARAM_SCHEDULERS,
     RUNNERS,
-    VISBACKENDS,
     VISUALIZERS,
     WEIGHT_INITIALIZERS,
     Registry,
@@ -31,6 +30,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPP
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 
 
 def _child(name: str, parent: Registry, location: str) -> Registry:
@@ -45,6 +45,7 @@ FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "drivemim.data")
 DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "drivemim.data")
 METRICS = _child("metric", MMENGINE_METRICS, "drivemim.evaluation")
 HOOKS = _child("hook", MMENGINE_HOOKS, "drivemim.training")
+VISBACKENDS = _child("vis_backend", MMENGINE_VISBACKENDS, "drivemim.training")
 LOG_PROCESSORS = _child("log processor", MMENGINE_LOG_PROCESSORS, "drivemim.training")
 OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.training")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
@@ -52,7 +53,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 )
 # Empty registries, so that MMEngine finds its own classes from our scope without a warning each.
 for _parent in (EVALUATOR, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
-                RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
+                RUNNERS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
     Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.training"])
 
 MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])

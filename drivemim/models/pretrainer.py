@@ -78,6 +78,11 @@ class MaskedPretrainer(BaseModel):
             hidden patches equally.
         init_cfg: see MMEngine.
 
+    Attributes:
+        weights_changed: whether the weights may have changed since the last training step. Moving
+            averages are updated only then. ``drivemim train`` sets it to False between two updates
+            if gradients are accumulated.
+
     Raises:
         ConfigError: if the encoder is no ``MaskedEncoder``, the decoder cannot predict auxiliary
             targets, or two have one name.
@@ -97,6 +102,7 @@ class MaskedPretrainer(BaseModel):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
+        self.weights_changed = True
         self.encoder = MODELS.build(encoder)
         check_encoder(self.encoder)
         self.decoder = MODELS.build({"encoder": self.encoder, **decoder})
@@ -230,7 +236,7 @@ class MaskedPretrainer(BaseModel):
     def loss(self, clips: Clips) -> dict[str, Tensor]:
         """Compute the losses of target, auxiliary targets and teacher, and the mask ratio."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
-        if self.training:
+        if self.training and self.weights_changed:
             for each in (self.teacher, self.target, *self.auxiliary):
                 if each is not None:
                     each.ema_update(self.encoder)

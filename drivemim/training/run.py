@@ -33,6 +33,7 @@ from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.device import pin_with_accelerator, start_process_group
+from drivemim.training.hooks.average_after_updates import AverageAfterUpdates
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
 from drivemim.training.hooks.estimate_run import EstimateRun, WaitForData
@@ -153,7 +154,8 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
             compare_complete(runner, checkpoint, line)
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
-        hooks += [RecordPretraining(), LoadTeachers()] if is_pretrainer(cfg.model) else []
+        if is_pretrainer(cfg.model):
+            hooks += [RecordPretraining(), LoadTeachers(), AverageAfterUpdates()]
         waits = WaitForData()
         hooks += [*added, DescribeRun(), LogFirstIteration(), waits, EstimateRun(waits), bar]
         for hook in (*start.hooks, *hooks, mark, StopOnSignal(signals)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ _OF_VALUES = (
     AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 """Errors that wrong values in a config raise where nothing checks them."""
+_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+"""Password in an address."""
 
 
 @contextmanager
@@ -39,9 +42,10 @@ def errors_of_values(mark: MarkBegin) -> Iterator[None]:
     except Exception as error:
         places, text = traceback.extract_tb(error.__traceback__), " ".join(str(error).split())
         if not mark.has_iterated and any(_is_of_logger(place.filename) for place in places):
+            shown = _PASSWORD.sub(r"\1***@", text)
             raise ConfigError(
                 "a logger (--logger, or visualizer.vis_backends of the config) does not start: "
-                f"{type(error).__name__}: {text}"
+                f"{type(error).__name__}: {shown}"
             ) from error
         is_of_value = isinstance(error, _OF_VALUES)
         if mark.has_iterated or not is_of_value or _is_of_machine(error):

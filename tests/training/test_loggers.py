@@ -6,9 +6,11 @@ import sys
 import pytest
 from in_process import run_script
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from drivemim.errors import ConfigError
-from drivemim.training.loggers import add_loggers
+from drivemim.registry import VISBACKENDS
+from drivemim.training.loggers import WandbLogger, add_loggers
 from drivemim.training.run import train
 
 WANDB = """
@@ -22,6 +24,8 @@ def note(name, /, **content):
 init = lambda **arguments: note('init', **arguments)
 log = lambda content, commit=True: note('log', **content)
 join = finish = lambda: note('end')
+define_metric = lambda **arguments: note('define_metric', **arguments)
+Image = lambda pixels: [pixels]
 config = types.SimpleNamespace(update=lambda content, allow_val_change: note('config'))
 run = types.SimpleNamespace(log_code=lambda name=None: None)
 """
@@ -42,17 +46,30 @@ def wandb(tmp_path, monkeypatch):
     sys.modules.pop("wandb", None)
 
 
-def test_one_option_sends_the_losses(toy, wandb, tmp_path):
+def test_one_option_sends_the_losses_with_their_iterations(toy, wandb, tmp_path):
     train(toy, work_dir=tmp_path / "drives", loggers=["wandb"])
     calls = [json.loads(line) for line in wandb.read_text().splitlines()]
     assert calls[0][0] == "init"
     assert calls[0][1]["name"] == "drives"
+    assert ["define_metric", {"name": "*", "step_metric": "iter"}] in calls
     logged = [content for name, content in calls if name == "log"]
     (file,) = (tmp_path / "drives").glob("*/vis_data/scalars.json")
     expected = [json.loads(line) for line in file.read_text().splitlines()]
     assert [each["loss"] for each in logged] == [each["loss"] for each in expected]
+    assert [each["iter"] for each in logged] == [each["step"] for each in expected]
     dump = Config.fromfile(tmp_path / "drives" / "toy.py")
-    assert dump.visualizer.vis_backends[-1].type == "WandbVisBackend"
+    assert dump.visualizer.vis_backends[-1].type == "drivemim.WandbLogger"
+
+
+def test_pictures_have_the_iteration_of_the_losses(wandb, tmp_path):
+    logger = WandbLogger(str(tmp_path))
+    logger.add_image("reconstruction_0", "pixels", step=40)
+    logger.add_scalar("probe/mAP", 0.5, step=40)
+    calls = [json.loads(line) for line in wandb.read_text().splitlines()]
+    assert calls[-2:] == [
+        ["log", {"reconstruction_0": ["pixels"], "iter": 40}],
+        ["log", {"probe/mAP": 0.5, "iter": 40}],
+    ]
 
 
 def test_the_command_has_the_option(toy, wandb, tmp_path):
@@ -75,41 +92,66 @@ def test_a_config_without_a_visualizer_keeps_its_files(wandb):
         "type": "Visualizer",
         "vis_backends": [
             {"type": "LocalVisBackend"},
-            {"type": "WandbVisBackend", "init_kwargs": {"name": "night"}},
+            {"type": "drivemim.WandbLogger", "init_kwargs": {"name": "night"}},
         ],
     }
 
 
-def test_mlflow_writes_where_it_does_without_mmengine(monkeypatch, tmp_path):
-    (tmp_path / "mlflow.py").write_text("get_tracking_uri = lambda: 'http://localhost:5000'")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+@pytest.fixture
+def mlflow(tmp_path, monkeypatch):
+    """Write a package ``mlflow`` with these lines."""
+
+    def write(*lines):
+        (tmp_path / "packages").mkdir()
+        (tmp_path / "packages" / "mlflow.py").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(tmp_path / "packages")
+        monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+
+    yield write
+    sys.modules.pop("mlflow", None)
+
+
+def test_mlflow_gets_pictures_by_step_at_an_address_that_no_file_has(mlflow, tmp_path):
+    mlflow(
+        "class MlflowException(Exception): pass",
+        "pictures, uris = [], []",
+        "get_tracking_uri = lambda: 'http://me:secret@localhost:5000'",
+        "set_tracking_uri = uris.append",
+        "get_experiment_by_name = lambda name: name",
+        "set_experiment = lambda name: None",
+        "set_tag = lambda *pair: None",
+        "log_image = lambda image, name: pictures.append((image, name))",
+    )
     cfg = Config({"work_dir": "runs/night"})
     add_loggers(cfg, "mlflow")
-    assert cfg.visualizer.vis_backends[1].to_dict() == {
-        "type": "MLflowVisBackend",
-        "run_name": "night",
-        "tracking_uri": "http://localhost:5000",
-    }
+    settings = cfg.visualizer.vis_backends[1]
+    assert settings == {"type": "drivemim.MLflowLogger", "run_name": "night"}
+    logger = VISBACKENDS.build({**settings, "save_dir": str(tmp_path)})
+    MMLogger.get_instance("mlflow", log_file=str(tmp_path / "log"))
+    for step in (3, 6):
+        logger.add_image("reconstruction_0", "pixels", step)
+    import mlflow as written
+
+    assert written.uris == ["http://me:secret@localhost:5000"]
+    assert written.pictures == [
+        ("pixels", "reconstruction_0_3.png"), ("pixels", "reconstruction_0_6.png"),
+    ]  # fmt: skip
 
 
-def test_a_logger_that_does_not_start_is_one_line(toy, tmp_path, monkeypatch):
+def test_a_logger_that_does_not_start_is_one_line(toy, mlflow, tmp_path):
     """Its error may be of any class; it is not hidden by one of closing what never started."""
-    (tmp_path / "mlflow.py").write_text(
-        "class MlflowException(Exception): pass\n"
-        "def set_tracking_uri(uri): raise MlflowException('no\\nserver')\n"
-        "get_tracking_uri = lambda: 'http://localhost:5000'\n"
+    mlflow(
+        "class MlflowException(Exception): pass",
+        "def set_tracking_uri(uri): raise MlflowException('no\\nserver ' + uri)",
+        "get_tracking_uri = lambda: 'http://me:secret@localhost:5000'",
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
     with pytest.raises(ConfigError) as error:
         train(toy, work_dir=tmp_path / "run", loggers=["mlflow"])
     assert str(error.value) == (
         "a logger (--logger, or visualizer.vis_backends of the config) does not start: "
-        "MlflowException: no server"
+        "MlflowException: no server http://me:***@localhost:5000"
     )
     assert not (tmp_path / "run").exists()
-    sys.modules.pop("mlflow")
 
 
 def test_a_missing_package_is_named_before_anything_is_written(toy, tmp_path):

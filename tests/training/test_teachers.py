@@ -8,7 +8,7 @@ import torch
 from colour_frames import write_colour_frames, write_small_config
 
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import CheckpointError
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone, read_export
 from drivemim.transfer.exposure import read_record
@@ -64,6 +64,19 @@ def test_the_teacher_has_the_exports_weights(run, teacher):
     assert said in log.read_text()
 
 
+def test_initial_weights_of_a_run_do_not_replace_another_teacher(config, run, teacher, folder):
+    """``--init`` with a whole run's checkpoint brings that run's teacher along."""
+    weights, _ = read_export(teacher)
+    other = {name: value + 1 for name, value in weights.items()}
+    torch.save({"state_dict": other}, folder / "other.pth")
+    from_a_run = folder / "from_a_run"
+    train(config, work_dir=from_a_run, iterations=2, init=run / "iter_2.pth",
+          options=frozen(folder / "other.pth"))  # fmt: skip
+    state = torch.load(from_a_run / "iter_2.pth", weights_only=False)["state_dict"]
+    for name, value in other.items():
+        assert torch.equal(state[f"target.teacher.{name}"], value), name
+
+
 def test_what_the_teacher_has_seen_counts(run, folder):
     """The student has seen the frames of ``train``, and its teacher those of ``val``."""
     recipe = export_backbone(run / "iter_2.pth", folder / "student.safetensors")["recipe"]
@@ -94,6 +107,37 @@ def test_a_resumed_run_needs_no_file(config, run, teacher, folder):
     names = [name for name in old if name.startswith("target.teacher.")]
     assert names
     assert all(torch.equal(old[name], new[name]) for name in names)
+
+
+def test_a_resumed_run_keeps_its_teacher(config, run, teacher, folder):
+    shutil.copytree(run, folder / "fourth")
+    weights, _ = read_export(teacher)
+    torch.save({"state_dict": {name: each + 1 for name, each in weights.items()}}, folder / "b.pth")
+    train(config, work_dir=folder / "fourth", iterations=3, resume=True, options=frozen(teacher))
+    options = frozen(folder / "b.pth")
+    with pytest.raises(
+        ConfigError, match=r"model\.target\.checkpoint=.*b\.pth has another teacher"
+    ):
+        train(config, work_dir=folder / "fourth", iterations=4, resume=True, options=options)
+
+
+def test_an_average_follows_the_updates_of_the_weights(config, folder):
+    """Six iterations of three accumulated batches are two updates; the first one is a copy."""
+    options = {
+        "model.target": {"_delete_": True, "type": "FeatureTarget", "momentum": 0.5},
+        "optim_wrapper.accumulative_counts": 3,
+        "default_hooks.checkpoint.interval": 3,
+        "custom_hooks": [],  # no EMAHook, which saves averages in the place of the weights
+    }
+    train(config, work_dir=folder / "accumulated", iterations=6, options=options)
+    paths = [folder / "accumulated" / f"iter_{number}.pth" for number in (3, 6)]
+    first, last = (torch.load(path, weights_only=False)["state_dict"] for path in paths)
+    assert (first["target.updates"], last["target.updates"]) == (1, 2)
+    # The second update comes before the fourth iteration, with the weights of the first step.
+    name = "norm.bias"
+    begin, stepped = first[f"target.teacher.{name}"], first[f"encoder.{name}"]
+    assert not torch.equal(begin, stepped)
+    torch.testing.assert_close(last[f"target.teacher.{name}"], (begin + stepped) / 2)
 
 
 def test_files_that_are_missing_or_do_not_fit_are_refused(config, teacher, folder, tmp_path):

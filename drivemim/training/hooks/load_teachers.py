@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from torch import nn
 
+from drivemim.compat import is_resumed
 from drivemim.config.nested import walk
+from drivemim.errors import ConfigError
 from drivemim.models import FeatureTarget
 from drivemim.training.bare_model import bare_model
 from drivemim.transfer.initial_weights import load_initial_weights
@@ -19,7 +23,8 @@ class LoadTeachers(Hook):
     """Strictly load the ``checkpoint`` of every ``FeatureTarget`` before the first iteration.
 
     The features of an exported teacher are verified, too, with the normalisation of the pretrainer.
-    A resumed run has the weights in its checkpoint.
+    If the run starts from the checkpoint of a whole pretraining run (``--init``), that run's
+    teacher is replaced. A resumed run has the teacher in its checkpoint, and keeps it.
     """
 
     priority = "VERY_HIGH"
@@ -28,21 +33,36 @@ class LoadTeachers(Hook):
         """Load the weights.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            CheckpointError: if it is damaged, or does not fit.
+            ConfigError: if a resumed run names a file with another teacher than its checkpoint has.
+            FileNotFoundError: if there is no such file, and the run is not resumed.
+            CheckpointError: if the file is damaged, or does not fit.
         """
         model = bare_model(runner.model)
         targets = {f"model.{name}": each for name, each in model.named_modules()}
         for place, target in targets.items():
-            if not isinstance(target, FeatureTarget) or target.has_weights:
+            if not isinstance(target, FeatureTarget) or target.checkpoint is None:
                 continue
+            resumed = is_resumed(runner)
+            if resumed and not Path(target.checkpoint).is_file():
+                continue
+            before = {name: each.clone() for name, each in target.teacher.state_dict().items()}
             architecture = dict(walk(runner.cfg.model, "model")).get(f"{place}.teacher")
             with _as_encoder(model, target.teacher):
-                report = load_initial_weights(
-                    model, str(target.checkpoint), architecture=architecture
-                )
+                report = load_initial_weights(model, target.checkpoint, architecture=architecture)
             target.has_weights = True
-            runner.logger.info(f"{place}: {report}")
+            if not resumed:
+                runner.logger.info(f"{place}: {report}")
+            elif not _is_equal(before, target.teacher):
+                raise ConfigError(
+                    f"{place}.checkpoint={target.checkpoint} has another teacher than the run that "
+                    "is resumed, whose checkpoint has its own; name the file that the run began "
+                    "with, or begin another run"
+                )
+
+
+def _is_equal(state: dict[str, torch.Tensor], module: nn.Module) -> bool:
+    """Return whether a module has exactly these tensors."""
+    return all(torch.equal(state[name], each) for name, each in module.state_dict().items())
 
 
 @contextmanager
