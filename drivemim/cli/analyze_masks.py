@@ -12,7 +12,13 @@ from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
-from drivemim.evaluation.mask_analysis import DEPTH_HINT, DEPTHS, analysis_table, analyze_masks
+from drivemim.evaluation.mask_analysis import (
+    DEPTH_HINT,
+    DEPTHS,
+    PATCH_SIZE,
+    analysis_table,
+    analyze_masks,
+)
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_writable, write_bytes
 
@@ -50,7 +56,9 @@ def parse_arguments() -> argparse.Namespace:
         help="size that images are loaded at, pixels (default: the config's, or 224 400)",
     )  # fmt: skip
     parser.add_argument(
-        "--patch-size", type=int, default=16, help="side of a patch, pixels (default: 16)"
+        "--patch-size",
+        type=int,
+        help=f"side of a patch, pixels (default: that of the config's encoder, or {PATCH_SIZE})",
     )
     parser.add_argument(
         "--mask-ratio",

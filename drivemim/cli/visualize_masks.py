@@ -7,6 +7,7 @@ from pathlib import Path
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
+from drivemim.evaluation.mask_analysis import PATCH_SIZE
 from drivemim.visualization.mask_panels import draw_masks
 
 
@@ -27,7 +28,9 @@ def main() -> None:
         "--width", type=int, default=1800, help="width of a picture, pixels (default: 1800)"
     )
     parser.add_argument(
-        "--patch-size", type=int, default=16, help="side of a patch, pixels (default: 16)"
+        "--patch-size",
+        type=int,
+        help=f"side of a patch, pixels (default: that of the config's encoder, or {PATCH_SIZE})",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the masks")
     add_config_options(parser)
@@ -42,7 +45,7 @@ def main() -> None:
             ratio=args.mask_ratio,
             marks=args.marks,
             width=args.width,
-            stride=args.patch_size,
+            patch_size=args.patch_size,
             seed=args.seed,
         )
     print(f"{len(written)} pictures in {args.out}")

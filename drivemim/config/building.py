@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
@@ -41,6 +42,23 @@ def build_model(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
                 return MODELS.build(model)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
+
+
+def patch_size_of(config: Config, name: str | Path) -> int | None:
+    """Return the side of the patches that a pretraining config masks, pixels; None for others.
+
+    Args:
+        config: the config.
+        name: its name, for errors.
+
+    Raises:
+        ConfigError: if the model cannot be built.
+    """
+    if "encoder" not in (config.get("model") or {}):
+        return None
+    with torch.device("meta"):
+        encoder = build_model(config, name).encoder
+    return int(getattr(encoder, "mask_patch_size", 1))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.clips import Clips, patch_grid
+from drivemim.config.building import patch_size_of
 from drivemim.config.loading import config_errors, dicts_in, read_config
 from drivemim.config.nested import short_type
 from drivemim.data import ClipDataset
@@ -44,9 +45,13 @@ from drivemim.masking.leakage import (
 )
 from drivemim.registry import DATASETS, MASKS
 
+PATCH_SIZE = 16
+"""Side of a patch without an encoder, pixels."""
 DEPTHS = ("auto", "maps", "lidar")
 DEPTH_HINT = "it needs the depth maps of drivemim town --depth, or data with lidar"
 _DEFAULTS = {"image_size": (224, 400), "num_frames": 3}
+_SHAPE = ("image_size", "num_frames", "frame_interval")
+"""Arguments of a data set that all parts of mixed data must have the same."""
 _ALL_POINTS = 1_000_000
 """More lidar points than a frame has."""
 
@@ -64,7 +69,7 @@ class _Subject:
 def analyze_masks(
     config: str | Path,
     *,
-    patch_size: int = 16,
+    patch_size: int | None = None,
     dataset: Mapping[str, Any] | None = None,
     only: Sequence[str] | None = None,
     ratio: float | None = None,
@@ -79,7 +84,7 @@ def analyze_masks(
     Args:
         config: config with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``),
             or of a pretraining run, whose strategy and training data are used.
-        patch_size: side of a patch, pixels.
+        patch_size: side of a patch, pixels; None for that of the config's encoder, or else 16.
         dataset: arguments that replace the config's. A config without data has clips of 3 frames of
             224x400 pixels.
         only: names of the strategies to measure; None for all.
@@ -109,6 +114,8 @@ def analyze_masks(
     settings = _settings(cfg, dataset)
     with config_errors():
         data: ClipDataset = DATASETS.build({"type": "ClipDataset", **settings})
+    if patch_size is None:
+        patch_size = patch_size_of(cfg, config) or PATCH_SIZE
     grid = patch_grid(data.image_size, patch_size)
     source = _depth_source(depth, data)
     scanned = None if source == "maps" else _with_all_points(data, settings)
@@ -214,15 +221,26 @@ def analysis_table(results: Mapping[str, Any]) -> str:
 def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return arguments of the data set: the config's with replacements, not augmented.
 
+    Of several data sets, those arguments are taken that are the same in all.
+
     Raises:
-        ConfigError: if neither names one index.
+        ConfigError: if neither names one index, or several data sets have different clips.
     """
     has_data = {"dataset", "train_dataloader"} & cfg.keys()
     data = plain_data_of(cfg.to_dict(), cfg.filename) if has_data else {}
-    parts = data.pop("datasets", ())
-    settings = {**_DEFAULTS, **data, "augment": None, "drop_incomplete": True, **(replaced or {})}
-    if "index" not in settings:
-        lack = f"has {len(parts)} data sets" if parts else "has no dataset"
+    parts, replaced = data.pop("datasets", [data]), dict(replaced or {})
+    for key in _SHAPE:
+        if key not in replaced and any(part.get(key) != parts[0].get(key) for part in parts):
+            flag = f"--{key.replace('_', '-')}"
+            raise ConfigError(f"{cfg.filename} has data sets with different {key}; give {flag}")
+    shared = {
+        key: value
+        for key, value in parts[0].items()
+        if all(part.get(key) == value for part in parts)
+    }
+    settings = {**_DEFAULTS, **shared, "augment": None, "drop_incomplete": True, **replaced}
+    if "index" not in (replaced if parts[1:] else settings):
+        lack = f"has {len(parts)} data sets" if parts[1:] else "has no dataset"
         raise ConfigError(f"{cfg.filename} {lack}; give an index (--index)")
     settings.pop("type", None)
     return settings

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
 from drivemim.array_types import Ints
-from drivemim.config.building import build_model
+from drivemim.config.building import patch_size_of
 from drivemim.config.nested import walk
 from drivemim.data.index.builders.rig_calibration import CALIBRATION
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
@@ -335,10 +334,7 @@ def _image_size(
         used &= frames_in_samples(index)
     sizes_F2 = image_shapes(index, np.flatnonzero(used))
     height, width = (int(side) for side in settings["image_size"])
-    with torch.device("meta"):
-        encoder = build_model(config, name).encoder
-    patch_size = int(getattr(encoder, "mask_patch_size", 1))
-    size = fitting_size(sizes_F2, (height, width), patch_size)
+    size = fitting_size(sizes_F2, (height, width), patch_size_of(config, name) or 1)
     if size is None or size == (height, width):
         return (height, width), f"{(height, width)} (height, width), as in the config"
     return size, (

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from drivemim.array_types import Bools, Floats, Image
 from drivemim.clips import Clips, patch_grid
+from drivemim.config.building import patch_size_of
 from drivemim.config.loading import config_errors, read_config
 from drivemim.data import ClipDataset, ItemRequest
 from drivemim.data.clips.plain_clips import plain_data_of
 from drivemim.errors import MAX_SEED, DataError, check_range
-from drivemim.evaluation.mask_analysis import local_contrast
+from drivemim.evaluation.mask_analysis import PATCH_SIZE, local_contrast
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import build_mask, clip_generators
@@ -49,7 +50,7 @@ def draw_masks(
     ratio: float | None = None,
     marks: int = 8,
     width: int = 1800,
-    stride: int = 16,
+    patch_size: int | None = None,
     seed: int = 0,
 ) -> list[Path]:
     """Draw one clip with the mask of each strategy of a config.
@@ -64,7 +65,7 @@ def draw_masks(
         ratio: mask ratio; None for the config's own.
         marks: number of landmarks to draw.
         width: maximum width of a picture, pixels.
-        stride: patch size, pixels.
+        patch_size: side of a patch, pixels; None for that of the config's encoder, or else 16.
         seed: random seed of the masks.
 
     Returns:
@@ -88,7 +89,9 @@ def draw_masks(
         dataset: ClipDataset = DATASETS.build(data)
     clips = _clip(dataset, item, seed)
     check_width(width, clips)
-    grid = patch_grid(clips.image_size, stride)
+    if patch_size is None:
+        patch_size = patch_size_of(cfg, config) or PATCH_SIZE
+    grid = patch_grid(clips.image_size, patch_size)
     landmarks_P3 = choose_landmarks(clips, marks)
     names = camera_names(dataset, clips)
     tile_width = min(clips.image_size[1], width // clips.shape[2])

@@ -11,6 +11,7 @@ from in_process import run_script
 from mmengine.config import Config
 
 from drivemim.cli.analyze_masks import main
+from drivemim.config.loading import read_config
 from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.clips.depth_maps import read_depth
@@ -232,7 +233,7 @@ def test_a_pretraining_config_brings_strategy_ratio_and_clips(town, tmp_path):
     data = {"type": "drivemim.ClipDataset", "index": str(town), "image_size": (48, 80),
             "num_frames": 2, "scenes": ["mini_train"], "augment": {"min_area": 0.5}}  # fmt: skip
     config.write_text(
-        "model = dict(type='MaskedPretrainer', masking=dict(type='RandomMask', mask_ratio=0.6))\n"
+        "model = dict(masking=dict(type='RandomMask', mask_ratio=0.6))\n"
         f"train_dataloader = dict(dataset={data})\n"
     )
     results = analyze_masks(config, patch_size=8, count=1, draws=1)
@@ -251,11 +252,26 @@ def test_a_config_of_several_data_sets_needs_an_index(town, tmp_path):
     config = tmp_path / "two.py"
     data = {"type": "ClipDataset", "index": str(town), "image_size": (96, 160)}
     config.write_text(
-        "model = dict(type='MaskedPretrainer', masking=dict(type='RandomMask'))\n"
+        "model = dict(masking=dict(type='RandomMask'))\n"
         f"train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[{data}, {data}]))\n"
     )
     with pytest.raises(ConfigError, match=r"two.py has 2 data sets; give an index \(--index\)"):
         analyze_masks(config)
+    shared = analyze_masks(config, dataset={"index": str(town)}, count=1, draws=1)
+    assert shared["grid"] == [6, 10]  # their image size, not the default's
+    data["image_size"] = (48, 80)
+    config.write_text(config.read_text().replace("(96, 160)", "(48, 80)", 1))
+    with pytest.raises(ConfigError, match="data sets with different image_size; give --image-size"):
+        analyze_masks(config, dataset={"index": str(town)})
+
+
+def test_patches_are_those_of_the_configs_encoder(town, tmp_path):
+    """A ResNet's patches have 32 pixels; the default without an encoder is 16."""
+    index = {"train_dataloader.dataset.index": str(town),
+             "train_dataloader.dataset.image_size": (96, 160)}  # fmt: skip
+    read_config("resnet50_frames", index).dump(tmp_path / "run.py")
+    results = analyze_masks(tmp_path / "run.py", count=1, draws=1)
+    assert results["grid"] == [3, 5]
 
 
 def test_the_tools_default_config_is_found_from_any_folder(town, tmp_path):

@@ -142,8 +142,8 @@ def frames(tmp_path):
         ({"seed": -1}, r"^--seed -1 must be in \[0, 4294967295\]"),
         ({"ratio": 75.0}, r"mask_ratio=75.0 must be in \[0, 1\]"),
         ({"width": 15}, "^--width 15 must be 16 or more pixels for 1 camera side by side"),
-        ({"stride": 0}, "^patch size 0 must be 1 or more"),
-        ({"stride": 48}, "64x128 .* is not a multiple of the patch size 48"),
+        ({"patch_size": 0}, "^patch size 0 must be 1 or more"),
+        ({"patch_size": 48}, "64x128 .* is not a multiple of the patch size 48"),
         ({"options": {"dataset.x": 1}}, "ClipDataset has no argument 'x'"),
     ],
 )
