@@ -183,7 +183,7 @@ def _measured(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
     nothing: dict[str, Any] = {
         f"default_hooks.checkpoint.{key}": value for key, value in checkpoint.items()
     }
-    if "visualizer" in cfg:  # Nothing is sent anywhere.
+    if cfg.get("visualizer"):  # Nothing is sent anywhere.
         nothing["visualizer.vis_backends"] = [{"type": "LocalVisBackend"}]
     validation = dict.fromkeys(("val_cfg", "val_dataloader", "val_evaluator"))
     inspections = tuple(f"default_hooks.{name}" for name in EXTRA_HOOKS)

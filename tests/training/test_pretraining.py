@@ -322,7 +322,8 @@ def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch
     assert count == int(36 / seconds)
     assert 0 < seconds < 36
     assert not list(tmp_path.iterdir())
-    accumulated = {**options, "optim_wrapper.accumulative_counts": 7}
+    # A run without a visualizer is measured, too.
+    accumulated = {**options, "optim_wrapper.accumulative_counts": 7, "visualizer": None}
     count, _ = iterations_in(0.01, "vit_micro_frames", options=accumulated)
     assert count % 7 == 0
     with pytest.raises(ConfigError, match=r"--hours and --cfg-options train_cfg.max_iters=N"):

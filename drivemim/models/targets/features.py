@@ -76,7 +76,8 @@ class FeatureTarget(ReconstructionTarget):
         # Forked, so that a teacher does not change the random initialisation of other parts.
         with torch.random.fork_rng(devices=[]):
             built: nn.Module = copy.deepcopy(encoder) if teacher is None else MODELS.build(teacher)
-        self.teacher = built.requires_grad_(False).eval()
+        self.teacher = built.requires_grad_(False)
+        self.teacher.eval()  # not in the line above: MMDetection's ResNet returns None
         self.checkpoint = checkpoint
         self.momentum = momentum
         self.has_weights = momentum is not None

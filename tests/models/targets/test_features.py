@@ -94,6 +94,16 @@ def test_a_teacher_changes_no_other_weights(build_pretrainer: Callable[..., Base
         assert all(torch.equal(state[name], value) for name, value in plain.items())
 
 
+def test_a_backbone_of_mmdetection_is_a_teacher(build_pretrainer: Callable[..., BaseModel]) -> None:
+    """Its ``train`` returns None."""
+    resnet = {"type": "mmdet.ResNet", "depth": 18, "out_indices": (1,), "frozen_stages": 1}
+    target = {"type": "FeatureTarget", "checkpoint": "resnet.pth", "teacher": resnet}
+    model = build_pretrainer("vit", target=target).train()
+    assert not model.target.teacher.training
+    assert not any(each.requires_grad for each in model.target.teacher.parameters())
+    assert model.target.channels(16) == 128
+
+
 def test_a_frozen_teacher_needs_its_weights(
     build_pretrainer: Callable[..., BaseModel], clips: Clips
 ) -> None:
