@@ -15,8 +15,7 @@ from torch import Tensor
 
 from drivemim.errors import CheckpointError, did_you_mean
 
-Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
-"""Kind of a checkpoint; ``_KINDS`` describes each."""
+Kind = Literal["export", "detector", "pretraining", "other", "nothing"]  # described in ``_KINDS``
 _HEAD = 512
 """Number of leading bytes that identify a file's kind."""
 _ZIP, _GZIP, _ARROW = b"PK\x03\x04", b"\x1f\x8b", b"ARROW1"
@@ -55,9 +54,7 @@ _Value = TypeVar("_Value")
 
 
 def describe_missing(what: str, path: str | Path) -> str:
-    """Return the message for a path without a file.
-
-    It suggests the file of the same folder whose name is most similar.
+    """Return the message for a path without a file; it suggests a similar name in the folder.
 
     Args:
         what: what the file should be, for example ``checkpoint``.
@@ -74,15 +71,11 @@ def describe_missing(what: str, path: str | Path) -> str:
 
 
 def describe_file(path: str | Path, *, wanted: str) -> str | None:
-    """Describe what a file is if it is not of the wanted kind.
+    """Describe what a file is, for a message (``is empty; ...``); None if it may be as wanted.
 
     Args:
         path: path of the file.
         wanted: ``torch`` (written by ``torch.save``) or ``safetensors``.
-
-    Returns:
-        The part of a message after the path, with the fix: ``is empty; ...``. None if the file may
-        be of the wanted kind.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -181,10 +174,7 @@ def classify(content: Any) -> Kind:
 
 
 def _weights(content: Any) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors by name.
-
-    They are those of ``state_dict``, else of the top level, else of the first entry that has any.
-    """
+    """Return tensors by name: of ``state_dict``, the top level or else the first entry with any."""
     if not isinstance(content, Mapping):
         return {}
     for state in (content.get("state_dict"), content, *content.values()):
@@ -223,20 +213,16 @@ def _common_prefix(names: Iterable[str]) -> str | None:
 def trained_weights(
     path: Any, ema_state: Mapping[str, Any], averaged: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the trained weights of a checkpoint that MMEngine's ``EMAHook`` changed.
+    """Return the trained weights of a checkpoint of MMEngine's ``EMAHook``, by the model's names.
 
-    When a checkpoint is saved, the hook exchanges weights: ``state_dict`` gets the averaged ones,
-    and ``ema_state_dict`` gets the trained ones, with ``module.`` before their names. If only some
-    of the weights have such a name, only these were exchanged. Averaged and trained weights would
-    then be mixed, so such a file is refused.
+    When a checkpoint is saved, the hook moves the averaged weights into ``state_dict`` and the
+    trained ones into ``ema_state_dict``, with ``module.`` before their names. If it has only some
+    of the weights, only these were moved: averaged and trained weights would be mixed.
 
     Args:
         path: path of the file, for the error.
         ema_state: the ``ema_state_dict``.
         averaged: the ``state_dict`` of the same file, by the model's names.
-
-    Returns:
-        The trained weights by the model's names.
 
     Raises:
         CheckpointError: if the two do not have the same names; the message lists those that only
@@ -396,12 +382,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _in_file(lines: Sequence[str]) -> list[str]:
-    """Write lines into a temporary file.
-
-    The file's name depends on the lines, so that a repeated attempt does not write another file.
+    """Write lines into a temporary file, the same for equal lines.
 
     Returns:
-        One text with the file's path; an empty list if the file cannot be written.
+        One text with the file's path; an empty list if it cannot be written.
     """
     content = "\n".join([*lines, ""]).encode(errors="backslashreplace")
     digest = hashlib.sha256(content).hexdigest()[:8]

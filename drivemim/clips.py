@@ -4,8 +4,8 @@ A clip is T time steps x N cameras of one scene.
 
 Shape letters, used as suffixes here and everywhere: B batch, T time steps, N cameras, C channels,
 H W pixels, h w patches, L = h*w patches, K visible patches, J hidden patches, D feature channels,
-M boxes, F frames, V valid frames, X any leading axes. A module that uses other letters explains
-them in a line "Letters:", like this one.
+M boxes, F frames, V valid frames, X any leading axes. Modules that use other letters explain them
+in a line "Letters:", like this one.
 Letters: P lidar points of a frame.
 """
 

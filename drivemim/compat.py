@@ -208,8 +208,7 @@ def stop_workers(runner: Any) -> None:
 def run_instances() -> dict[tuple[type, str], Any]:
     """Return the loggers, message hubs and other instances that MMEngine keeps, by class and name.
 
-    Their names contain the second in which a run starts. A later run of the same second would get
-    the instances of the earlier one.
+    Names contain the second of a run's start; a second run in it would get the first's instances.
     """
     kinds = (MMLogger, MessageHub, Visualizer, DefaultScope)
     return {(kind, name): each for kind in kinds for name, each in kind._instance_dict.items()}

@@ -102,10 +102,10 @@ def _read(
         chosen &= _first_frames(index, cameras, entry)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
     boxes = index.boxes
-    in_scenes = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else []
-    counts = np.bincount(
-        boxes.category[np.asarray(in_scenes, bool)], minlength=len(index.categories)
-    )
+    in_scenes = np.zeros(0, bool)
+    if len(boxes):
+        in_scenes = np.isin(index.samples.scene[boxes.sample], rows)
+    counts = np.bincount(boxes.category[in_scenes], minlength=len(index.categories))
     object_counts = dict.fromkeys((*classes, "other"), 0)
     for category, count in zip(index.categories, counts, strict=True):
         object_counts[class_of.get(category) or "other"] += int(count)
