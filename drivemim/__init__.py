@@ -54,6 +54,7 @@ __all__ = [
     "train",
 ]
 
+# Modules of the public names that ``drivemim.api`` does not have.
 _MODULES = {
     "Clips": "drivemim.clips",
     "FrameIndex": "drivemim.data.index.frame_index",

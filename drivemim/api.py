@@ -1,6 +1,6 @@
 """The public functions of DriveMIM; ``import drivemim`` offers each of them.
 
-The command line offers the same: ``drivemim index``, ``drivemim train``, ``drivemim export``, ...
+Each has a command that does the same: ``drivemim index``, ``drivemim train``, ``drivemim export``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_index(path: str | Path) -> FrameIndex:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not an index, or of another version.
+        ValueError: if the file is not an index, or its format is that of another version.
 
     Example:
         >>> index = drivemim.open_index("data/nuscenes/drivemim-v1.0-mini.arrow")

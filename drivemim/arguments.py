@@ -21,13 +21,15 @@ from drivemim.errors import (
 class ArgumentParser(argparse.ArgumentParser):
     """``argparse.ArgumentParser``, whose error on an unknown option names the nearest one.
 
-    The option is named even if a required argument is missing, which may be the same mistake.
+    The error names the unknown option even if a required argument is missing as well: the option
+    may be that argument with a typing error.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.flags: dict[str, bool] = {}
         """Options of this parser, and whether the help lists them."""
         self.has_commands = False
+        """Whether this parser has commands, like ``drivemim``."""
         super().__init__(*args, **kwargs)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
@@ -37,12 +39,16 @@ class ArgumentParser(argparse.ArgumentParser):
         return action
 
     def add_subparsers(self, **kwargs: Any) -> Any:
-        """Add commands, whose own parsers check what follows their names."""
+        """Add commands; a command's own parser checks the arguments that follow its name."""
         self.has_commands = True
         return super().add_subparsers(**kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with the usage and a message; of the processes of torchrun, rank 0 alone says it."""
+        """Exit with the usage and a message.
+
+        Under torchrun every process makes the same error. The others wait, until rank 0 has
+        reported it and torchrun ends them.
+        """
         let_rank_zero_report()
         tell_torchrun(f"{self.prog}: error: {message}")
         if (rank := process_rank()) > 0:
@@ -52,17 +58,17 @@ class ArgumentParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # its overloads return the same
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse; exit with the nearest option if there is an unknown one."""
+        """Parse; if an option is unknown, exit with an error that suggests the nearest one."""
         texts = list(sys.argv[1:] if args is None else args)
         for text in texts:
             if text == "--" or (self.has_commands and not text.startswith("-")):
                 break
             flag = text.partition("=")[0]
-            # argparse accepts abbreviations, and takes a text with a space for a value.
+            # Like argparse: an abbreviated option is known, and a text with a space is a value.
             is_known = any(known.startswith(flag) for known in self.flags)
             if flag.startswith("--") and " " not in text and not is_known:
-                shown = [known for known, is_listed in self.flags.items() if is_listed]
-                self.error(f"there is no option {flag}{did_you_mean(flag, shown)}")
+                listed = [known for known, is_listed in self.flags.items() if is_listed]
+                self.error(f"there is no option {flag}{did_you_mean(flag, listed)}")
         return super().parse_known_args(texts, namespace)
 
 
@@ -79,11 +85,11 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 
 def run_with_paths(main: Callable[[Path, Path], None], description: str | None) -> None:
-    """Run a script of two paths, such as a converter; a missing file or folder is one line.
+    """Run a script of two paths, such as a converter; a user's mistake is reported in one line.
 
     Args:
-        main: its function; the help names the arguments as this does.
-        description: its docstring.
+        main: the script's function; the command's arguments have the names of its parameters.
+        description: the script's docstring, for ``--help``.
     """
     parser = ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

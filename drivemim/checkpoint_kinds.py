@@ -1,4 +1,4 @@
-"""Checks that tell which kind of file was given where a checkpoint is expected."""
+"""Checks of files that are given as checkpoints: of what kind they are, and whether intact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from drivemim.errors import CheckpointError, did_you_mean
 
-Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
+Kind = Literal["export", "detector", "pretraining", "other", "nothing"]  # described in ``_KINDS``
 _HEAD = 512
 """Number of leading bytes that identify a file's kind."""
 _ZIP, _GZIP, _ARROW = b"PK\x03\x04", b"\x1f\x8b", b"ARROW1"
@@ -24,7 +24,7 @@ _MAX_HEADER = 100 * 2**20
 # Prefixes that parallel training, compilation and training frameworks add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 5
-"""Number of tensors that a message names of each kind."""
+"""Most names of tensors in one list of a message; the number of the others follows."""
 # Files that people write. Messages must not suggest to delete them.
 _TEXTS = (".py", ".json", ".yaml", ".yml", ".toml", ".md", ".txt", ".csv", ".log", ".cfg", ".ini")
 _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -54,7 +54,7 @@ _Value = TypeVar("_Value")
 
 
 def describe_missing(what: str, path: str | Path) -> str:
-    """Describe a path at which there is no file, with the nearest name beside it.
+    """Return the message for a path without a file; it suggests a similar name in the folder.
 
     Args:
         what: what the file should be, for example ``checkpoint``.
@@ -65,13 +65,13 @@ def describe_missing(what: str, path: str | Path) -> str:
         return f"there is no {what} at {path}, which is a folder; name a file in it"
     kinds = {path.suffix, ".pth", ".safetensors"}
     beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    names = [other.name for other in beside if other.suffix in kinds]
+    names = [neighbour.name for neighbour in beside if neighbour.suffix in kinds]
     export = "; write it with drivemim export" if path.suffix == ".safetensors" else ""
     return f"there is no {what} at {path}{did_you_mean(path.name, names) or export}"
 
 
 def describe_file(path: str | Path, *, wanted: str) -> str | None:
-    """Describe a file that is not of the wanted kind, with the fix; return None if it may be.
+    """Describe what a file is, for a message (``is empty; ...``); None if it may be as wanted.
 
     Args:
         path: path of the file.
@@ -174,7 +174,7 @@ def classify(content: Any) -> Kind:
 
 
 def _weights(content: Any) -> dict[str, Tensor]:
-    """Return tensors by name: from ``state_dict``, else the top level, else the first part."""
+    """Return tensors by name: of ``state_dict``, the top level or else the first entry with any."""
     if not isinstance(content, Mapping):
         return {}
     for state in (content.get("state_dict"), content, *content.values()):
@@ -200,30 +200,32 @@ def unwrapped(state: Mapping[str, _Value]) -> dict[str, _Value]:
     Compiling a submodule puts ``_orig_mod.`` inside a name; this is removed as well.
     """
     plain = {name.replace("._orig_mod.", "."): value for name, value in state.items()}
-    while plain and (found := _common(plain)) is not None:
-        plain = {name.removeprefix(found): value for name, value in plain.items()}
+    while plain and (prefix := _common_prefix(plain)) is not None:
+        plain = {name.removeprefix(prefix): value for name, value in plain.items()}
     return plain
 
 
-def _common(names: Iterable[str]) -> str | None:
+def _common_prefix(names: Iterable[str]) -> str | None:
+    """Return the prefix of ``_WRAPPERS`` with which all names begin, if there is one."""
     return next((each for each in _WRAPPERS if all(n.startswith(each) for n in names)), None)
 
 
 def trained_weights(
     path: Any, ema_state: Mapping[str, Any], averaged: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the weights in the ``ema_state_dict`` of MMEngine's ``EMAHook`` by the model's names.
+    """Return the trained weights of a checkpoint of MMEngine's ``EMAHook``, by the model's names.
 
-    The hook stores them with ``module.`` before every name, and exchanges those alone with the
-    averaged weights, so that a part of them would mix the two.
+    When a checkpoint is saved, the hook moves the averaged weights into ``state_dict`` and the
+    trained ones into ``ema_state_dict``, with ``module.`` before their names. If it has only some
+    of the weights, only these were moved: averaged and trained weights would be mixed.
 
     Args:
         path: path of the file, for the error.
         ema_state: the ``ema_state_dict``.
-        averaged: the ``state_dict`` beside it, by the model's names.
+        averaged: the ``state_dict`` of the same file, by the model's names.
 
     Raises:
-        CheckpointError: if the two do not have the same weights; the message names those that only
+        CheckpointError: if the two do not have the same names; the message lists those that only
             one of them has.
     """
     renamed = unwrapped(
@@ -247,7 +249,7 @@ def trained_weights(
 def describe_mismatch(expected: Mapping[str, Tensor], weights: Mapping[str, Any]) -> str:
     """List the differences that keep ``weights`` from filling ``expected``; empty for none.
 
-    Put it at the end of a message, after the cause and the fix.
+    The list is for the end of a message, after the cause and the fix.
 
     Args:
         expected: a module's state dict.
@@ -262,7 +264,7 @@ def describe_mismatch(expected: Mapping[str, Tensor], weights: Mapping[str, Any]
     misshapen = [
         f"{name} {tuple(weights[name].shape)} for {tuple(expected[name].shape)}"
         for name in expected
-        # ``check_weights`` names values that are no tensors.
+        # Values that are not tensors are left to ``check_weights``, which names them.
         if isinstance(weights.get(name), Tensor) and weights[name].shape != expected[name].shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
@@ -273,17 +275,19 @@ def describe_mismatch(expected: Mapping[str, Tensor], weights: Mapping[str, Any]
 
 
 def check_weights(path: Any, weights: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not plain numbers of the model's kind, or are NaN or infinite.
+    """Refuse weights that cannot fill the model's tensors, or are NaN or infinite.
 
-    ``load_state_dict`` would convert integers and complex numbers to floats without a word.
+    A float tensor of the model needs dense floats that are not quantised; ``load_state_dict`` would
+    convert integers and complex numbers without a warning.
 
     Args:
         path: path of the file, for the error.
         weights: weights by name.
-        expected: the model's state dict; values of other names need not be tensors.
+        expected: the model's state dict. A value whose name is not in it need not be a tensor.
 
     Raises:
-        CheckpointError: naming the tensors and, where these are wrong, their types.
+        CheckpointError: if a value has a wrong type, or is NaN or infinite; the message names the
+            tensors, and the wrong types.
     """
     wrong = [
         f"{name}: {kind}"
@@ -316,7 +320,7 @@ def check_finite(path: Any, weights: Mapping[str, Any]) -> None:
 
 
 def check_optimizer(path: Any, state: Any) -> None:
-    """Refuse an optimizer's state that is NaN or infinite: one step would spread it to the weights.
+    """Refuse an optimizer's state with NaN or infinity, which one step would spread to the weights.
 
     Args:
         path: path of the file, for the error.
@@ -378,9 +382,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _in_file(lines: Sequence[str]) -> list[str]:
-    """Write lines into a temporary file; return where they are, or nothing if that fails.
+    """Write lines into a temporary file, the same for equal lines.
 
-    The same lines have the same file, however often a user tries.
+    Returns:
+        One text with the file's path; an empty list if it cannot be written.
     """
     content = "\n".join([*lines, ""]).encode(errors="backslashreplace")
     digest = hashlib.sha256(content).hexdigest()[:8]

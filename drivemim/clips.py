@@ -4,7 +4,8 @@ A clip is T time steps x N cameras of one scene.
 
 Shape letters, used as suffixes here and everywhere: B batch, T time steps, N cameras, C channels,
 H W pixels, h w patches, L = h*w patches, K visible patches, J hidden patches, D feature channels,
-M boxes, F frames, V valid frames, X any leading axes. Modules explain others in a line "Letters:".
+M boxes, F frames, V valid frames, X any leading axes. Modules that use other letters explain them
+in a line "Letters:", like this one.
 Letters: P lidar points of a frame.
 """
 
@@ -23,11 +24,12 @@ from torch import Tensor
 from drivemim.errors import ConfigError
 
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
+"""Frame tokens of a batch: [B][T][N]."""
 
 CLASSES = ("pedestrian", "vehicle")
-"""Default class names. A data set, and clips, can have others."""
+"""Default class names. The config of a data set can name others."""
 REST = "rest"
-"""Name of the patches without an object, beside the names of classes."""
+"""Stands for a class name where patches without an object are counted as a class of their own."""
 
 PADDING: dict[str, float | tuple[float, ...]] = {
     "boxes_BTNM4": 0.0,
@@ -36,7 +38,7 @@ PADDING: dict[str, float | tuple[float, ...]] = {
     "depths_BTNM": torch.inf,
     "points_BTNP3": (0.0, 0.0, torch.inf),
 }
-"""Padding values of the lists whose length differs between frames."""
+"""Padding values of the fields that have a list per frame, whose length differs between frames."""
 
 OPTIONAL = {
     "intrinsics": "(..., 3, 3), pixels",
@@ -47,7 +49,7 @@ OPTIONAL = {
 }
 """Arguments of ``Clips.from_images`` that masks and decoders can need, and their shapes."""
 
-_OTHERS = ("tokens", "unknown", "classes")
+_NOT_TENSORS = ("tokens", "unknown", "classes")
 """Fields of ``Clips`` that are not tensors."""
 
 
@@ -72,8 +74,8 @@ class Clips:
             padding and for boxes that have no depth.
         points_BTNP3: float32, lidar points in the frame: (x, y) pixels and depth along the camera's
             z axis, metres. Padded with depth ``inf``; P is 0 if no lidar was requested.
-        seeds_B: int64, source of randomness of each clip. Its random draws depend on its own seed
-            only, never on its batch or process.
+        seeds_B: int64, source of randomness of each clip. The random draws for a clip depend on its
+            own seed only, never on its batch or process.
         tokens: frame tokens [B][T][N]; ``""`` where the frame is missing.
         unknown: keys of ``OPTIONAL`` without a known value; their tensors hold placeholders. See
             ``require``.
@@ -112,9 +114,9 @@ class Clips:
         classes: Sequence[str] = CLASSES,
         seed: int = 0,
     ) -> Clips:
-        """Make clips from images, and from as much as is known about them.
+        """Make clips from images and, where they are known, their calibration, times and objects.
 
-        All other arguments have the leading axes of ``images``, or axes that broadcast to them: one
+        All other arrays have the leading axes of ``images``, or axes that broadcast to them: one
         (3, 3) matrix is the intrinsics of all images. Masks and decoders that need an argument
         that was not given raise an error that names it.
 
@@ -131,7 +133,8 @@ class Clips:
                 zeros, or of label -1, are padding; all others need an area.
             labels: (..., M), positions in ``classes``, -1 for padding.
             tracks: (..., M), one number per object; by default, every box is its own object.
-            depths: (..., M), metres; by default, smaller boxes count as nearer.
+            depths: (..., M), metres; by default, where boxes overlap, the smaller one is taken to
+                be nearer.
             points: (..., P, 3), lidar points: (x, y) pixels and depth, metres.
             classes: names of the objects' classes.
             seed: seed of the first clip; each clip's seed is one more than that of the one before.
@@ -155,11 +158,12 @@ class Clips:
         """Refuse clips that lack what a mask or a decoder needs.
 
         Args:
-            caller: name of what needs them, for the message.
+            caller: name of the mask or decoder, for the message.
             names: keys of ``OPTIONAL``.
 
         Raises:
-            ConfigError: naming what the clips lack, and the arguments of ``from_images`` for it.
+            ConfigError: if a value is unknown; the message names it and its argument of
+                ``from_images``.
         """
         lacking = [name for name in names if name in self.unknown]
         if lacking:
@@ -196,7 +200,7 @@ class Clips:
         tensors = {
             field.name: function(getattr(self, field.name))
             for field in fields(self)
-            if field.name not in _OTHERS
+            if field.name not in _NOT_TENSORS
         }
         return replace(self, **tensors)  # type: ignore[arg-type]  # tensors only
 
@@ -227,11 +231,11 @@ class Clips:
 
 
 def _same_classes(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the classes that all parts of a batch have."""
-    for other in lists:
-        if other != lists[0]:
+    """Return the class names that all batches have; raise ``ConfigError`` if they differ."""
+    for names in lists:
+        if names != lists[0]:
             raise ConfigError(
-                f"clips of the classes {', '.join(lists[0])} and of {', '.join(other)} cannot be "
+                f"clips of the classes {', '.join(lists[0])} and of {', '.join(names)} cannot be "
                 "in one batch; give their data sets the same classes, in the same order"
             )
     return lists[0]
@@ -311,13 +315,13 @@ def _fields_of(
 
     M, P = _length("boxes", arguments["boxes"], 4), _length("points", arguments["points"], 3)
     boxes_BTNM4 = fill("boxes", (M, 4), torch.float32, 0.0)
-    # Without labels, any class marks a box as one that is there.
+    # Boxes without labels get class 0, because the label -1 would make them padding.
     labels_BTNM = fill("labels", (M,), torch.int64, 0)
     _check_boxes(boxes_BTNM4, labels_BTNM)
     boxes_BTNM4 = boxes_BTNM4.clamp(min=0).minimum(boxes_BTNM4.new_tensor([W, H, W, H]))
     empty_BTNM = (boxes_BTNM4[..., 2:] <= boxes_BTNM4[..., :2]).any(dim=-1)
     labels_BTNM = labels_BTNM.masked_fill(empty_BTNM, -1)
-    needless = {"timestamps"} if T == 1 else set()
+    not_needed = {"timestamps"} if T == 1 else set()
     return {
         "images_BTNHWC": stored.reshape(*shape, H, W, 3),
         "intrinsics_BTN33": fill("intrinsics", (3, 3), torch.float32, torch.eye(3)),
@@ -333,12 +337,15 @@ def _fields_of(
         "tokens": tuple(
             tuple(tuple(f"{b}-{t}-{n}" for n in range(N)) for t in range(T)) for b in range(B)
         ),
-        "unknown": frozenset(name for name in OPTIONAL if arguments[name] is None) - needless,
+        "unknown": frozenset(name for name in OPTIONAL if arguments[name] is None) - not_needed,
     }
 
 
 def _check_boxes(boxes_BTNM4: Tensor, labels_BTNM: Tensor) -> None:
-    """Refuse boxes without area that are not padding; they have another format, or are wrong."""
+    """Raise ``ConfigError`` if a box that is not padding has no area.
+
+    Such a box is wrong, or its numbers are not x1, y1, x2, y2.
+    """
     has_area_BTNM = (boxes_BTNM4[..., 2:] > boxes_BTNM4[..., :2]).all(dim=-1)
     is_padding_BTNM = (labels_BTNM < 0) | (boxes_BTNM4 == 0).all(dim=-1)
     wrong = boxes_BTNM4[~(has_area_BTNM | is_padding_BTNM)]
@@ -350,7 +357,13 @@ def _check_boxes(boxes_BTNM4: Tensor, labels_BTNM: Tensor) -> None:
 
 
 def _length(name: str, value: Tensor | ArrayLike | None, width: int) -> int:
-    """Return the number of boxes or points per frame."""
+    """Return the number of boxes or points per frame; 0 if ``value`` is None.
+
+    Args:
+        name: name of the argument, for the error.
+        value: (..., M or P, width).
+        width: numbers of a box or point.
+    """
     if value is None:
         return 0
     shape = tuple(torch.as_tensor(value).shape)
@@ -360,7 +373,7 @@ def _length(name: str, value: Tensor | ArrayLike | None, width: int) -> int:
 
 
 def _to_uint8(images: Tensor | ArrayLike) -> Tensor:
-    """Check images and convert them to uint8: (B, H, W, 3) with one or two axes more after B."""
+    """Check images and convert them to uint8; the shape stays that of ``from_images``."""
     tensor = (
         images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
     )

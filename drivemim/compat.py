@@ -45,7 +45,7 @@ _ANNEALING = {
     "_annealing_cos": OneCycleParamScheduler._annealing_cos,
     "_annealing_linear": OneCycleParamScheduler._annealing_linear,
 }
-"""Functions of three numbers, one of which is in the state of MMEngine's ``OneCycleLR``."""
+"""Functions of ``OneCycleLR`` by name; the state of this scheduler in a checkpoint names one."""
 
 
 # --- Checkpoints ---------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(describe_missing("checkpoint", path))
-    if other := describe_file(path, wanted="torch"):
-        raise CheckpointError(f"{path} {other}")
+    if problem := describe_file(path, wanted="torch"):
+        raise CheckpointError(f"{path} {problem}")
     try:
         if is_trusted(path):
             print_log(f"{path} is trusted and may run code while it is read", "current")
@@ -114,12 +114,12 @@ def _damage(error: Exception) -> str:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """Return the forbidden objects that a file names; empty if it is only damaged."""
+    """Return the objects that a file names and may not; empty if the file is only damaged."""
     if refused := refused_globals(path):
         return ", ".join(refused[:8]) + (f" and {len(refused) - 8} more" if refused[8:] else "")
     cause: BaseException | None = error
     while cause is not None:
-        # torch wraps the messages of drivemim.unpickling in advice of its own.
+        # torch wraps the errors of drivemim.unpickling in its own, which gives other advice.
         if found := _REFUSED.search(str(cause)):
             return found[0]
         cause = cause.__cause__ or cause.__context__
@@ -163,7 +163,8 @@ def _without_config(content: Any) -> Any:
 def patch_checkpoint_loader() -> None:
     """Make MMEngine read all checkpoints, also downloaded ones, with :func:`read_checkpoint`.
 
-    MMEngine's own readers run any code that a file contains, and do not name a truncated file.
+    MMEngine's own readers run any code that a file contains, and their errors do not name a
+    truncated file.
     Those of upstream MMEngine 0.10.7 also cannot resume a run under ``torch>=2.6``.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
@@ -205,13 +206,16 @@ def stop_workers(runner: Any) -> None:
 
 
 def run_instances() -> dict[tuple[type, str], Any]:
-    """Return what MMEngine keeps of runs by class and name; the name has the second of a start."""
+    """Return the loggers, message hubs and other instances that MMEngine keeps, by class and name.
+
+    Names contain the second of a run's start; a second run in it would get the first's instances.
+    """
     kinds = (MMLogger, MessageHub, Visualizer, DefaultScope)
     return {(kind, name): each for kind in kinds for name, each in kind._instance_dict.items()}
 
 
 def forget_instance(kind: Any, name: str) -> None:
-    """Close the files of one of :func:`run_instances`, and let a later run have its name."""
+    """Close the files of one of :func:`run_instances`, and forget it, so that its name is free."""
     instance = kind._instance_dict.pop(name)
     for part in [instance] if kind is Visualizer else getattr(instance, "handlers", []):
         # The folder of its files may be gone, and a logger that did not start cannot be closed.
@@ -269,18 +273,25 @@ def explain_build_error(error: BaseException) -> str | None:
 
 
 def _explain_arguments(error: BaseException, local: dict[str, Any]) -> str | None:
-    built, arguments, message = local.get("obj_cls"), local.get("args"), str(error)
-    if not isinstance(error, TypeError) or built is None or not isinstance(arguments, dict):
+    """Explain an unknown or missing argument of the class that was being built.
+
+    Args:
+        error: the error.
+        local: local variables of MMEngine's ``build_from_cfg``; the same for the functions below.
+    """
+    cls, arguments, message = local.get("obj_cls"), local.get("args"), str(error)
+    if not isinstance(error, TypeError) or cls is None or not isinstance(arguments, dict):
         return None
-    name = getattr(built, "__name__", str(built))
+    name = getattr(cls, "__name__", str(cls))
     if (found := _UNEXPECTED.search(message)) and found[1] in arguments:
-        return f"{name} has no argument '{found[1]}'{did_you_mean(found[1], _arguments(built))}"
+        return f"{name} has no argument '{found[1]}'{did_you_mean(found[1], _arguments(cls))}"
     if name in message and (found := _MISSING.search(message)):
         return f"{name} lacks its argument {found[1]}"
     return None
 
 
 def _explain_type(error: BaseException, local: dict[str, Any]) -> str | None:
+    """Explain a ``type`` that is unknown or missing."""
     name, registry, message = local.get("obj_type"), local.get("registry"), str(error)
     if local.get("obj_cls") is not None or not isinstance(registry, Registry):
         return None
@@ -295,23 +306,24 @@ def _explain_type(error: BaseException, local: dict[str, Any]) -> str | None:
 
 def _explain_value(error: BaseException, local: dict[str, Any]) -> str | None:
     """Quote the error that a class raised while it was being built."""
-    built = local.get("obj_cls")
-    if built is None or isinstance(error, TypeError):
+    cls = local.get("obj_cls")
+    if cls is None or isinstance(error, TypeError):
         return None
-    name = getattr(built, "__name__", str(built))
+    name = getattr(cls, "__name__", str(cls))
     if not error.args or not str(error.args[0]):
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__} in {place.filename}:{place.lineno}: {place.line}"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__} in {frame.filename}:{frame.lineno}: {frame.line}"
     else:
         reason = str(error.args[0]).strip().partition("\n")[0]
     return f"{name} cannot be built: {reason}"
 
 
-def _arguments(built: Any) -> set[str]:
-    """Return a callable's argument names, including its bases' if it forwards ``**kwargs``."""
-    functions = [built]
-    if inspect.isclass(built):
-        functions = [vars(base)["__init__"] for base in built.__mro__ if "__init__" in vars(base)]
+def _arguments(function_or_class: Any) -> set[str]:
+    """Return the argument names; those of base classes too if ``**kwargs`` are forwarded."""
+    functions = [function_or_class]
+    if inspect.isclass(function_or_class):
+        classes = function_or_class.__mro__
+        functions = [vars(base)["__init__"] for base in classes if "__init__" in vars(base)]
     names: set[str] = set()
     for function in functions:
         try:
@@ -329,6 +341,7 @@ def _arguments(built: Any) -> set[str]:
 
 
 def _unknown_type(name: str, registry: Registry) -> str:
+    """Return the message for a type that is not registered; it suggests the nearest one."""
     root = registry
     while root.parent is not None:
         root = root.parent
@@ -346,6 +359,7 @@ def _unknown_type(name: str, registry: Registry) -> str:
 
 
 def _registered(registry: Registry) -> set[str]:
+    """Return the names in a registry and its children, with their scopes: ``mmdet.ResNet``."""
     names = {f"{registry.scope}.{name}" for name in registry.module_dict}
     for child in registry.children.values():
         names |= _registered(child)
@@ -359,9 +373,10 @@ def _registered(registry: Registry) -> set[str]:
 def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
     """Let the devkit's ``DetectionEval`` score samples that are not an official split.
 
-    ``DetectionEval`` scores a split of its own list, or a custom split from a file beside the
-    tables that lists scenes. Inside this context, the yielded split name stands for the given
-    sample tokens. A results file may have no box, although the devkit reads the first one's type.
+    ``DetectionEval`` itself scores an official split, or a custom split of whole scenes from a file
+    beside the tables. Inside this context, the yielded split name stands for the given sample
+    tokens. The results may also be empty; the devkit itself fails then, because it reads the type
+    of the first box.
     """
     from nuscenes.eval.common import loaders
     from nuscenes.eval.detection import evaluate

@@ -23,12 +23,14 @@ CV2_PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# Import name -> (maintained fork, upstream release); both install the same folder.
+# Import name -> (maintained fork, upstream release). Both install the same folder, so only one of
+# them may be installed.
 OPENMMLAB = {
     "mmengine": ("onedl-mmengine", "mmengine"),
     "mmcv": ("onedl-mmcv", "mmcv"),
     "mmdet": ("onedl-mmdetection", "mmdet"),
 }
+# Required packages besides torch, numpy, OpenCV and OpenMMLab's.
 OTHERS = (
     "nuscenes-devkit",
     "albumentations",
@@ -42,6 +44,7 @@ DESCRIBE_DEVICE = (
     "import torch; print(', '.join(torch.cuda.get_device_name(i)"
     " for i in range(torch.cuda.device_count())) or 'no GPU, CPU only')"
 )
+# -g0 leaves out debugging symbols.
 REBUILD_OPERATORS = (
     "CFLAGS=-g0 MMCV_WITH_OPS=1 python -m pip install -c constraints.txt --no-build-isolation"
     " --no-cache-dir --force-reinstall --no-deps {package}"
@@ -58,7 +61,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Environment:
-    """The findings.
+    """The installed packages, the hardware and their problems.
 
     Attributes:
         lines: installed packages and hardware, ready to print.
@@ -69,8 +72,8 @@ class Environment:
     problems: tuple[Problem, ...]
 
     def __str__(self) -> str:
-        found = [f"WRONG: {problem.message}\n  fix: {problem.fix}" for problem in self.problems]
-        return "\n".join([*self.lines, *(found or ["No problems found."])])
+        problems = [f"WRONG: {problem.message}\n  fix: {problem.fix}" for problem in self.problems]
+        return "\n".join([*self.lines, *(problems or ["No problems found."])])
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def installed_version(package: str) -> str | None:
 
 
 def run_python(code: str) -> Outcome:
-    """Run a Python snippet in a separate process, which may crash safely."""
+    """Run a Python snippet in a separate process, so that a crash does not end this one."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return Outcome(True, done.stdout.strip())
@@ -116,9 +119,9 @@ def collect_env(
     lines = (
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {device.output}",
         f"torch {torch}, numpy {version('numpy')}",
-        ", ".join(_named(found) or f"{name} None" for name, found in families.items()),
+        ", ".join(_with_versions(found) or f"{name} None" for name, found in families.items()),
         f"mmcv._ext {'loads' if operators.ok else 'does not load: ' + operators.output}",
-        _named(cv2) or "cv2 None",
+        _with_versions(cv2) or "cv2 None",
         ", ".join(f"{name} {version(name)}" for name in OTHERS),
     )
     problems = [
@@ -135,11 +138,12 @@ def collect_env(
 def _installed(
     packages: tuple[str, ...], version: Callable[[str], str | None]
 ) -> list[tuple[str, Version]]:
+    """Return those of some packages that are installed, with their versions."""
     found = ((name, version(name)) for name in packages)
     return [(name, Version(text)) for name, text in found if text is not None]
 
 
-def _named(packages: list[tuple[str, Version]]) -> str:
+def _with_versions(packages: list[tuple[str, Version]]) -> str:
     return ", ".join(f"{name} {number}" for name, number in packages)
 
 
@@ -168,7 +172,8 @@ def _cv2_problems(packages: list[tuple[str, Version]]) -> list[Problem]:
     names = " ".join(name for name, _ in packages)
     return [
         Problem(
-            f"two versions of OpenCV overwrite each other in the folder cv2: {_named(packages)}",
+            "two versions of OpenCV overwrite each other in the folder cv2: "
+            f"{_with_versions(packages)}",
             f"python -m pip uninstall -y {names} &&"
             " python -m pip install -c constraints.txt opencv-python opencv-python-headless",
         )

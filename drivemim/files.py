@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 _NOT_OPENED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
+"""Errors that come from the file itself: no permission, links in a circle, or a socket."""
 
 
 def why_unreadable(path: str | Path) -> str | None:
@@ -82,32 +83,34 @@ def ensure_folder(path: str | Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """Return this process's own name beside a file or folder, to write before renaming it."""
+    """Return a temporary path beside a file or folder, which only this process uses."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def remove_abandoned(path: Path, before: str = ".", after: str = ".partial") -> None:
-    """Remove what killed processes left beside a file or folder when they wrote it.
+    """Remove the temporary files and folders of killed processes beside a file or folder.
 
-    Files and folders named ``.NAME``, ``before``, process number, ``after`` are removed if there is
-    no such process any more. Others may be in use.
+    The name of a temporary file is a dot, the name of ``path``, ``before``, the number of the
+    process that wrote it, and ``after``. It is removed if no process has this number any more;
+    otherwise it may be in use.
 
     Args:
-        path: the file or folder that they wrote.
+        path: the file or folder that the processes wrote.
         before: text between its name and the process number.
         after: text after the process number.
     """
     start = f".{path.name}{before}"
-    for left in path.parent.iterdir() if path.parent.is_dir() else ():
-        number = left.name.removeprefix(start).removesuffix(after)
-        if left.name == f"{start}{number}{after}" and number.isdigit() and not _runs(int(number)):
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
+    for entry in path.parent.iterdir() if path.parent.is_dir() else ():
+        number = entry.name.removeprefix(start).removesuffix(after)
+        if entry.name == f"{start}{number}{after}" and number.isdigit() and not _runs(int(number)):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
             else:
-                left.unlink(missing_ok=True)
+                entry.unlink(missing_ok=True)
 
 
 def _runs(process: int) -> bool:
+    """Return whether there is a process of this number."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -146,7 +149,7 @@ def posix_name(name: str) -> str:
 class RealPaths:
     """A cache of real paths, to tell whether two names refer to the same file.
 
-    Links are followed. Links of folders are resolved once for all files in a folder.
+    Links are followed. The links in a folder's path are resolved once for all files of the folder.
     """
 
     def __init__(self) -> None:
@@ -164,7 +167,10 @@ class RealPaths:
 
 
 def plain_path(path: str | os.PathLike[str]) -> Path:
-    """Return an absolute path without ``.`` and ``..``; links stay if the result is the same."""
+    """Return an absolute path without ``.`` and ``..``.
+
+    Links are resolved only if removing ``..`` from the text would name another file.
+    """
     plain = os.path.abspath(path)
     if os.pardir in Path(path).parts and os.path.realpath(plain) != os.path.realpath(path):
         plain = os.path.realpath(path)  # ``link/..`` is the parent of the link's target
@@ -173,6 +179,8 @@ def plain_path(path: str | os.PathLike[str]) -> Path:
 
 def path_from(root: Path, path: Path, real: RealPaths) -> str:
     """Return a file's path relative to a folder, or its absolute path if it is outside.
+
+    A file is also inside if it is there after links are resolved.
 
     Args:
         root: the folder, a ``plain_path``.

@@ -1,6 +1,6 @@
-"""Messages of other packages that only their developers can act on.
+"""Recognition of messages of other packages on which only their developers can act.
 
-They go to the log file of a run and not to the console. DriveMIM's own messages are not affected.
+A run writes such messages to its log file and not to the console.
 """
 
 from __future__ import annotations
@@ -22,26 +22,33 @@ _DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
 
 def is_for_developers(text: str) -> bool:
-    """Return whether users cannot act on a logged line."""
+    """Return whether a logged line is one of those on which users cannot act."""
     return _LINES.match(text) is not None
 
 
 def is_deprecation(message: Warning | str, category: type[Warning], filename: str) -> bool:
-    """Return whether another package warns about its own code."""
-    parts = filename.replace("\\", "/").split("/")
-    told = issubclass(category, _DEPRECATIONS) or str(message).startswith("DeprecationWarning")
-    return told and any(package in parts for package in _PACKAGES)
+    """Return whether a warning is about deprecated code inside another package.
+
+    Args:
+        message: the warning.
+        category: its class.
+        filename: the source file that the warning blames.
+    """
+    folders = filename.replace("\\", "/").split("/")
+    deprecates = issubclass(category, _DEPRECATIONS)
+    deprecates |= str(message).startswith("DeprecationWarning")
+    return deprecates and any(package in folders for package in _PACKAGES)
 
 
 def mute_prints() -> None:
-    """Leave out such lines where MMEngine prints them because there is no log yet."""
+    """Drop the lines for developers that MMEngine prints because a run has no log yet."""
 
     def write(text: Any) -> None:
         if not is_for_developers(str(text)):
             print(text)
 
     mmengine.logging.logger.print = write
-    # MMDetection warns of this when it is imported; only its CocoFasterMetric needs the package.
+    # MMDetection warns when it is imported; only its CocoFasterMetric needs this package.
     warnings.filterwarnings(
         "ignore", "faster_coco_eval is not installed, metrics will not be computed", UserWarning
     )

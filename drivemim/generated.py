@@ -1,4 +1,4 @@
-"""Files by which a generated data set differs from a recorded one: its marker and its depth maps.
+"""Names of the files that only a generated data set has: its marker and its depth maps.
 
 ``drivemim.town`` writes them; ``drivemim.data`` and ``drivemim.training`` read them.
 """

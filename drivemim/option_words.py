@@ -20,14 +20,15 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
-# What is accepted for an annotated type; numbers of NumPy and lists, too.
+# Annotated type -> wider type that is accepted for it, so that NumPy's numbers and lists are, too.
 _ACCEPTED: dict[Any, type] = {float: Real, int: Integral, Path: os.PathLike, tuple: Sequence}
+# Kinds of the parameters *args and **kwargs.
 _COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _in_python = ContextVar("in_python", default=False)
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
-# A command up to its end: its flags are the right ones in a message for Python, too.
+# A whole command. Its flags stay in messages for Python, too: the user types it in a shell.
 _COMMAND = re.compile(r"(?:drivemim [a-z-]+|python -m)\b[^;)\n]*?--[^;)\n]*")
 _TRUST = re.compile(r"--trust-checkpoint(?: \S+ \(or (\w+=[^)\s]+)\))?")
 _CFG_OPTIONS = re.compile(r"--cfg-options((?: [\w.]+=(?:\([^\s()]*\)|\S*[^\s.,;:)]))+)")
@@ -42,7 +43,7 @@ _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 
 
 def as_spoken(text: str) -> str:
-    """Return a message with its options as the caller gives them: flags, or arguments."""
+    """Return a message with options as flags; as arguments inside a ``speaks_python`` function."""
     return _python_words(text) if _in_python.get() else text
 
 
@@ -64,7 +65,7 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
     """Refuse arguments that are not of the annotated types, naming them.
 
     Raises:
-        TypeError: for such an argument, and for unknown or missing ones, as Python does.
+        TypeError: for an argument of another type, and, like Python, for unknown or missing ones.
     """
     hints, signature = _annotations_of(function)
     try:
@@ -91,11 +92,11 @@ def _annotations_of(function: Callable[..., Any]) -> tuple[dict[str, Any], inspe
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value is of an annotated type; the content of containers may be any."""
+    """Return whether a value is of an annotated type; the items of containers are not checked."""
     kind = get_origin(hint) or hint
     if kind is UnionType:
         return any(_fits(value, each) for each in get_args(hint))
-    # Arrays, which are a Union of all that NumPy converts, are checked where they are used.
+    # NumPy's ``ArrayLike`` is a Union; arrays are checked where they are used.
     if kind is Any or kind is Literal or kind is Union:
         return True
     if isinstance(value, bool) and kind in (int, float):
@@ -105,6 +106,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 @contextmanager
 def _python_messages() -> Iterator[None]:
+    """Rewrite the flags in the messages of errors that leave this context as arguments."""
     token = _in_python.set(True)
     try:
         yield
@@ -118,7 +120,7 @@ def _python_messages() -> Iterator[None]:
 
 
 def _python_words(text: str) -> str:
-    """Replace flags by arguments, outside of commands."""
+    """Replace flags by arguments, except in commands."""
     parts, end = [], 0
     for command in _COMMAND.finditer(text):
         parts += [_arguments(text[end : command.start()]), command[0]]
@@ -127,6 +129,7 @@ def _python_words(text: str) -> str:
 
 
 def _arguments(text: str) -> str:
+    """Replace all flags in a text without commands by arguments."""
     text = _TRUST.sub(
         lambda found: f"the environment variable {found[1] or 'DRIVEMIM_TRUST_CHECKPOINT'}", text
     )
@@ -155,17 +158,19 @@ def _literal(pairs: str) -> str:
 
 
 def read_literal(text: str) -> Any:
-    """Read a Python literal, in which a number with underscores is a name: ``2011_09_26``.
+    """Read a Python literal, but leave a number with underscores as text: ``2011_09_26``.
+
+    Such a text is the name of a scene, for example; Python would read it as 20110926.
 
     Raises:
-        ValueError: for an expression that is no literal.
-        SyntaxError: for a text that is no expression.
+        ValueError: for an expression that is not a literal.
+        SyntaxError: for a text that is not an expression.
     """
     return ast.literal_eval(_Names(text).visit(ast.parse(text, mode="eval")))
 
 
 class _Names(ast.NodeTransformer):
-    """Replace numbers with underscores by their text.
+    """Replace numbers that are written with underscores by their text.
 
     Args:
         text: text that was parsed.
@@ -175,13 +180,13 @@ class _Names(ast.NodeTransformer):
         self._text = text
 
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802 - ast's name
-        """Return the text of such a number, and any other constant as it is."""
+        """Return the text of a number with underscores; return any other constant unchanged."""
         text = ast.get_source_segment(self._text, node) or ""
         is_name = "_" in text and isinstance(node.value, (int, float, complex))
         return ast.Constant(text) if is_name else node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:  # noqa: N802 - ast's name
-        """Return the text of such a number with its sign."""
+        """Return the text of a number with underscores and a sign; return others unchanged."""
         inner = self.visit(node.operand)
         if inner is node.operand or not isinstance(node.op, (ast.UAdd, ast.USub)):
             return node

@@ -51,7 +51,8 @@ OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.trai
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.training"
 )
-# Empty registries, so that MMEngine finds its own classes from our scope without a warning each.
+# Without these empty registries, MMEngine would warn each time that it looks up one of its own
+# classes in the scope ``drivemim``.
 for _parent in (EVALUATOR, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
                 RUNNERS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
     Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.training"])
@@ -60,6 +61,7 @@ MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])
 BOX_SOURCES = Registry("box source", scope="drivemim", locations=["drivemim.data"])
 
 _EARLIER_NAMES = {"DetectedBoxes": "PseudoLabelBoxes", "LargeCellMask": "CoarsePatchMask"}
+"""Former name of a class -> its name today."""
 
 
 def current_name(name: str) -> str:
@@ -69,12 +71,14 @@ def current_name(name: str) -> str:
 
 
 def registered_class(registry: Registry, name: str) -> Any:
-    """Return the class of a name from a registry, its parents or siblings; None if absent.
+    """Return the class of a name from the family of a registry; None if no registry has it.
 
-    Unlike ``Registry.get``, it never imports a module because a name is unknown.
+    A name with a scope, such as ``mmdet.ResNet``, is looked up in the registry of that scope. A
+    name without one is looked up in the registry and its parents. Unlike ``Registry.get``, this
+    never imports the module ``a.b`` for an unknown name ``a.b.C``.
     """
     scope, _, plain = name.rpartition(".")
-    if scope == "mmdet":  # This import makes its registries children of MMEngine's.
+    if scope == "mmdet":  # This import makes MMDetection's registries children of MMEngine's.
         importlib.import_module("mmdet.registry")
     above = [registry]
     while above[-1].parent is not None:

@@ -1,8 +1,9 @@
 """Checkpoints that the user trusts to run code.
 
 A file is trusted only if the user names it in the environment variable
-``DRIVEMIM_TRUST_CHECKPOINT``, whose entries are separated like those of ``PATH``. The variable
-reaches configs, data loaders and other processes; the tools' ``--trust-checkpoint`` sets it.
+``DRIVEMIM_TRUST_CHECKPOINT``, whose entries are separated like those of ``PATH``. A variable also
+reaches configs, data loaders and other processes. The option ``--trust-checkpoint`` of commands
+sets it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def trust_hint(path: str | Path) -> str:
 
 
 class TrustCheckpoint(argparse.Action):
-    """The argparse action of the tools' ``--trust-checkpoint FILE ...``."""
+    """The argparse action of ``--trust-checkpoint FILE ...``."""
 
     def __call__(
         self,
@@ -51,12 +52,12 @@ class TrustCheckpoint(argparse.Action):
             if not Path(value).expanduser().is_file():
                 raise argparse.ArgumentError(self, f"there is no file {value}")
         paths = [str(Path(value).expanduser().resolve()) for value in values]
-        known = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = os.pathsep.join([known, *paths] if known else paths)
+        earlier = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = os.pathsep.join([earlier, *paths] if earlier else paths)
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option ``--trust-checkpoint`` to a tool that reads checkpoints."""
+    """Add the option ``--trust-checkpoint`` to a command that reads checkpoints."""
     parser.add_argument(
         OPTION,
         nargs="+",

@@ -1,10 +1,10 @@
 """Safe replacements for what checkpoints contain besides tensors; no code of the file is run.
 
-``torch.load(weights_only=True)`` calls only functions on its list. MMEngine's training checkpoints
-need more: log histories, numpy arrays and scalars, ``ConfigDict``. The original classes are unsafe:
-``getattr`` can reach ``eval``, and ``numpy.dtype.__setstate__`` accepts any offset. Therefore a
-function or class of this module replaces each one. The replacements accept only plain values and
-check them.
+``torch.load(weights_only=True)`` calls only the functions and classes on its list. MMEngine's
+training checkpoints need more: log histories, numpy arrays and scalars, ``ConfigDict``. The
+functions and classes that their pickles call are unsafe: ``getattr`` can reach ``eval``, and
+``numpy.dtype.__setstate__`` accepts any offset. Therefore a function or class of this module
+replaces each one. The replacements accept only plain values and check them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import numpy as np
 from mmengine.logging import HistoryBuffer
 
 _STATISTICS = ("min", "max", "mean", "current")
+# Names of numpy types of numbers or text, such as f4.
 _CODE = re.compile(r"[?bBhHiIlLqQefdg]|[biufc]\d{1,2}|[SU]\d{1,6}")
-# Names that torch.load handles itself and that are not a reason to refuse a file.
+# Names that torch.load itself accepts or refuses; they are not listed as the reason of a refusal.
 _PLAIN = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode",
           "builtins.set", "builtins.complex", "builtins.bytearray")  # fmt: skip
 
@@ -33,8 +34,8 @@ def safe_globals(annealing: Mapping[str, Callable[..., float]]) -> list[Any]:
     """Return replacements and the names they replace, for ``torch.serialization.safe_globals``.
 
     Args:
-        annealing: functions of MMEngine's ``OneCycleParamScheduler``, by their names, one of which
-            is in a scheduler's state.
+        annealing: functions of MMEngine's ``OneCycleParamScheduler`` by their names; the state of a
+            scheduler in a checkpoint names one of them.
     """
     names = {
         "builtins.getattr": partial(_attribute, annealing),
@@ -67,7 +68,7 @@ def refused_globals(path: Path) -> list[str]:
             if name not in known and not name.startswith(_PLAIN):
                 refused[name] = None
     except (OSError, ValueError, zipfile.BadZipFile, IndexError, UnicodeDecodeError):
-        pass  # The reader reports the damage; names found before it still count.
+        pass  # The damage is reported by the reader. Names found before it are returned.
     return list(refused)
 
 
@@ -86,11 +87,12 @@ def _globals_of(path: Path) -> Iterator[str]:
 
 
 def _globals_in(file: Any) -> Iterator[str]:
+    """Yield every global that the next pickle of an open file names."""
     texts: list[str] = []
     memo: dict[int, str] = {}
     for operation, value, _ in pickletools.genops(file):
         if operation.name in ("GLOBAL", "INST"):
-            # Python 2's module name, which the protocol of torch.save still writes.
+            # torch.save uses pickle protocol 2, which writes builtins by their Python 2 name.
             yield re.sub(r"^__builtin__\b", "builtins", str(value).replace(" ", ".", 1))
         elif operation.name == "STACK_GLOBAL":
             yield ".".join(texts[-2:])
@@ -140,7 +142,11 @@ class _Array(np.ndarray[Any, Any]):
 
 
 def _array(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
-    """Replace ``numpy.core.multiarray._reconstruct``: return an empty array, filled next."""
+    """Replace ``numpy.core.multiarray._reconstruct``.
+
+    Returns:
+        An empty array, which its ``__setstate__`` fills next.
+    """
     return np.ndarray.__new__(_Array, (0,), np.uint8)
 
 
@@ -154,13 +160,13 @@ def _scalar(kind: Any, data: Any = b"") -> Any:
 
 
 class _History(HistoryBuffer):
-    """A log history from a file: only its numbers are read; becomes MMEngine's own class."""
+    """A log history from a file: only its numbers are read, then it becomes MMEngine's class."""
 
     def __init__(self, *_: Any) -> None:
         raise pickle.UnpicklingError("HistoryBuffer is called, which no checkpoint does")
 
     def __setstate__(self, state: Any) -> None:
-        """Set the logged numbers and their counts; the statistics are those of the class."""
+        """Set the logged numbers and their counts; the file's statistic functions are ignored."""
         if not isinstance(state, dict):
             raise pickle.UnpicklingError(f"HistoryBuffer with the parts {type(state).__name__}")
         logged, counts = state.get("_log_history"), state.get("_count_history")
@@ -172,16 +178,18 @@ class _History(HistoryBuffer):
 
 
 class _OneCycle:
-    """A replacement for MMEngine's scheduler class, of which a file names a function."""
+    """A replacement for MMEngine's scheduler class; a file uses it only to name its functions."""
 
     def __init__(self, *_: Any) -> None:
         raise pickle.UnpicklingError("OneCycleParamScheduler is called, which no checkpoint does")
 
 
 def _attribute(annealing: Mapping[str, Callable[..., float]], owner: Any, name: Any) -> Any:
-    """Replace ``getattr``, with which MMEngine names statistics of a log history and functions.
+    """Replace ``getattr``, with which pickles name methods of two classes of MMEngine.
 
-    Nothing is looked up: the class of a log history already has its statistics.
+    Returns:
+        None for a statistic of a log history, because its class already has it; the function from
+        ``annealing`` for one of a scheduler.
     """
     if owner is _History and name in _STATISTICS:
         return None
@@ -198,7 +206,7 @@ def _plain_dict(content: Any = ()) -> dict[Any, Any]:
 
 
 class _Namespace(argparse.Namespace):
-    """Command line arguments, which other projects store; becomes the plain class."""
+    """Command line arguments that other projects store; becomes ``argparse.Namespace``."""
 
     def __init__(self, *_: Any) -> None:
         raise pickle.UnpicklingError("argparse.Namespace is called, which no checkpoint does")
@@ -212,7 +220,7 @@ class _Namespace(argparse.Namespace):
 
 
 def _no_bytes(*content: Any) -> bytes:
-    """Replace ``bytes``, with which empty bytes are written."""
+    """Replace ``bytes``, which a pickle of protocol 2 calls to make empty bytes."""
     if content:
         raise pickle.UnpicklingError("bytes of something")
     return b""

@@ -23,7 +23,7 @@ class Reliability:
     Attributes:
         edges: (K + 1,) edges of the bins, from 0 to 1.
         scores_K: mean score of the detections in a bin, NaN if it is empty.
-        precisions_K: fraction of them that are true positives, NaN if the bin is empty.
+        precisions_K: fraction of a bin's detections that are true positives, NaN if it is empty.
         counts_K: number of detections in a bin.
     """
 
@@ -55,8 +55,8 @@ def reliability(ranking: Ranking, bins: int) -> Reliability:
 def expected_calibration_error(found: Reliability) -> float:
     """Compute the mean absolute difference of score and precision, weighted by detections.
 
-    The result is NaN without detections. If the data has no objects, all detections are false
-    positives and count.
+    The result is NaN without detections. Detections also count if the data has no objects: all are
+    then false positives.
     """
     gaps_K = np.abs(found.scores_K - found.precisions_K)
     total = int(found.counts_K.sum())

@@ -52,6 +52,7 @@ from drivemim.evaluation.slices import (
 from drivemim.registry import METRICS
 
 AXES = ("distance", "visibility", "size", "motion", "camera", "condition")
+"""Properties by which a data set can be sliced, in the order of the results."""
 DEFAULT_MISS_RATE_CLASS = "pedestrian"
 
 
@@ -180,9 +181,9 @@ class DetectionAP(BaseMetric):
                 if name in miss_rate_classes:
                     score = replace(score, miss_rate=log_average_miss_rate(ranking))
                 table[slice_.name].append(score)
-            found = reliability(rankings(slices[0], 0), self.calibration_bins)
-            calibration[name] = expected_calibration_error(found)
-            curves[name] = class_curves(rankings, slices[0], found)
+            scores_in_bins = reliability(rankings(slices[0], 0), self.calibration_bins)
+            calibration[name] = expected_calibration_error(scores_in_bins)
+            curves[name] = class_curves(rankings, slices[0], scores_in_bins)
         return DetectionScores(
             classes=classes,
             miss_rate_classes=miss_rate_classes,
@@ -192,11 +193,11 @@ class DetectionAP(BaseMetric):
         )
 
     def _check(self, results: list[Record], detections: Detections, classes: Sequence[str]) -> None:
-        """Refuse unknown classes and missing cameras, which would silently be left out."""
-        strange = detections.labels_D[detections.labels_D >= len(classes)]
-        if len(strange):
+        """Refuse unknown classes and missing cameras: no slice would have their detections."""
+        unknown = detections.labels_D[detections.labels_D >= len(classes)]
+        if len(unknown):
             raise ConfigError(
-                f"the detector finds class number {strange[0]}, and the data has {len(classes)} "
+                f"the detector finds class number {unknown[0]}, and the data has {len(classes)} "
                 f"({', '.join(classes)}): give its head num_classes={len(classes)}"
             )
         if "camera" in self.slices and not all(record["camera"] for record in results):

@@ -18,7 +18,7 @@ from drivemim.evaluation.precision_recall import RECALLS, Rankings, precision_at
 from drivemim.evaluation.slices import Slice
 
 ClassCurves = Mapping[str, Mapping[str, list[float]]]
-"""The columns of each chart of one class, by name."""
+"""Charts of one class by name; of each chart, columns of numbers by name."""
 
 CHART_FALSE_POSITIVES = np.logspace(-3, 1, 81)
 """Numbers of false positives per image at which the miss rate is computed."""

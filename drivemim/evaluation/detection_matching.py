@@ -1,10 +1,13 @@
 """COCO's matching of detections to objects, done once for a whole data set.
 
 Lin et al., Microsoft COCO: Common Objects in Context, 2014. Miss rates, calibration and slices
-need the matches. Libraries for COCO's metrics do not expose them, or store one Python object per
-pair, and repeat the matching for every slice. So this module matches, on columns.
+need the matches. Libraries for COCO's metrics do not expose the matches, or store one Python object
+per pair and repeat the matching for every slice. This module matches with arrays of all images.
 
-Letters: T thresholds, D detections, M objects, P pairs, F detections that choose at the same turn.
+A detection's turn is the number of detections of its class and image that choose an object before
+it. All detections of the same turn choose at once, because they are of different classes or images.
+
+Letters: T thresholds, D detections, M objects, P pairs, F detections of one turn.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from drivemim.evaluation.records import Detections, Objects
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's IoU thresholds (T)."""
 UNMATCHED = -1
+"""In place of an object's row: the detection matches no object."""
 _CHUNK = 1 << 18
-"""Number of detections compared with their images' objects at a time; limits memory."""
+"""Number of detections that are compared with objects at a time; a larger one needs more memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,8 @@ class Matches:
 
     Attributes:
         objects_TD: int32, row of the object at each of ``THRESHOLDS``, ``UNMATCHED`` for none.
-        kept_D: False for detections that exceed ``max_detections`` of their class and image.
+        kept_D: False for detections that do not count, because ``max_detections`` detections of the
+            same class and image have higher scores.
     """
 
     objects_TD: NDArray[np.int32]
@@ -52,11 +57,11 @@ def match_detections(
 ) -> Matches:
     """Match detections to objects like COCO.
 
-    In each image, the detections of a class choose in order of descending score. Of the
-    objects of its class that no earlier detection took and whose IoU reaches the threshold, a
-    detection takes the one with the largest IoU. Ignored objects are taken only if no other object
-    is left. For a crowd, the fraction of the detection inside it replaces the IoU, and any number
-    of detections can match.
+    In each image, the detections of a class choose in order of descending score. A detection
+    chooses the object of its class with the largest IoU, among those that no earlier detection
+    chose and whose IoU reaches the threshold. It chooses an ignored object only if there is no
+    other. For a crowd, the fraction of the detection inside it replaces the IoU, and any number of
+    detections can match.
 
     Args:
         objects: the ground truth.
@@ -64,12 +69,12 @@ def match_detections(
         max_detections: largest number of detections per class and image that count.
     """
     groups_D = _groups(detections.images_D, detections.labels_D)
-    ranks_D = _places(groups_D, -detections.scores_D)
+    ranks_D = _ranks_within(groups_D, -detections.scores_D)
     kept_D = ranks_D < max_detections
     matched_TD = np.full((len(THRESHOLDS), len(kept_D)), UNMATCHED, np.int32)
     pairs = _overlapping(objects, detections, np.flatnonzero(kept_D))
     turns_P = _turns(pairs, detections, ranks_D)
-    # The last of a detection's pairs is its first choice.
+    # Sorted by turn, then by detection. The last of a detection's pairs has its first choice.
     order_P = np.lexsort((
         pairs.objects_P,
         pairs.ious_P,
@@ -77,39 +82,39 @@ def match_detections(
         pairs.detections_P,
         turns_P,
     ))  # fmt: skip
-    taken_TM = np.zeros((len(THRESHOLDS), len(objects.labels_M)), bool)
+    is_chosen_TM = np.zeros((len(THRESHOLDS), len(objects.labels_M)), bool)
     for rows in np.split(order_P, np.cumsum(np.bincount(turns_P))):
         if len(rows) == 0:
             continue
-        found_P, wanted_P = pairs.detections_P[rows], pairs.objects_P[rows]
-        gone_TP = taken_TM[:, wanted_P] & ~objects.crowds_M[wanted_P]
-        free_TP = (pairs.ious_P[rows] >= THRESHOLDS[:, None]) & ~gone_TP
-        first = np.flatnonzero(np.diff(found_P, prepend=-1))
+        detections_P, objects_P = pairs.detections_P[rows], pairs.objects_P[rows]
+        is_gone_TP = is_chosen_TM[:, objects_P] & ~objects.crowds_M[objects_P]
+        is_free_TP = (pairs.ious_P[rows] >= THRESHOLDS[:, None]) & ~is_gone_TP
+        first_F = np.flatnonzero(np.diff(detections_P, prepend=-1))
         best_TF = np.maximum.reduceat(
-            np.where(free_TP, np.arange(len(rows)), UNMATCHED), first, axis=1
+            np.where(is_free_TP, np.arange(len(rows)), UNMATCHED), first_F, axis=1
         )
-        threshold, rank = np.nonzero(best_TF != UNMATCHED)
-        chosen = wanted_P[best_TF[threshold, rank]]
-        matched_TD[threshold, found_P[first[rank]]] = chosen
-        taken_TM[threshold, chosen] = True
+        threshold, detection = np.nonzero(best_TF != UNMATCHED)
+        chosen = objects_P[best_TF[threshold, detection]]
+        matched_TD[threshold, detections_P[first_F[detection]]] = chosen
+        is_chosen_TM[threshold, chosen] = True
     return Matches(objects_TD=matched_TD, kept_D=kept_D)
 
 
 def _groups(images: Ints, labels: Ints) -> Ints:
     """Return one number for each class in each image."""
-    # Far above the number of labels, so that no two groups share a number.
+    # The factor is far above the number of labels, so that no two groups share a number.
     return images * np.int64(1 << 20) + labels
 
 
-def _places(groups: Ints, order_by: Floats | Ints) -> Ints:
-    """Return the position of each row within its group, by ascending ``order_by``, from 0."""
+def _ranks_within(groups: Ints, order_by: Floats | Ints) -> Ints:
+    """Return the rank of each row within its group, by ascending ``order_by``, from 0."""
     order = np.lexsort((order_by, groups))
     rows = np.arange(len(order))
-    begins = np.ones(len(order), bool)
-    begins[1:] = np.diff(groups[order]) != 0
-    places = np.empty(len(order), np.int64)
-    places[order] = rows - np.maximum.accumulate(np.where(begins, rows, 0))
-    return places
+    begins_group = np.ones(len(order), bool)
+    begins_group[1:] = np.diff(groups[order]) != 0
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = rows - np.maximum.accumulate(np.where(begins_group, rows, 0))
+    return ranks
 
 
 def _overlapping(objects: Objects, detections: Detections, rows: Ints) -> _Pairs:
@@ -125,6 +130,7 @@ def _overlapping(objects: Objects, detections: Detections, rows: Ints) -> _Pairs
 def _overlapping_parts(
     objects: Objects, detections: Detections, rows: Ints
 ) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """Yield rows of detections, rows of objects, and IoUs of the pairs, a chunk at a time."""
     groups_M = _groups(objects.images_M, objects.labels_M)
     order_M = np.argsort(groups_M, kind="stable")
     sorted_M = groups_M[order_M]
@@ -134,15 +140,22 @@ def _overlapping_parts(
         first = np.searchsorted(sorted_M, groups, side="left")
         counts = np.searchsorted(sorted_M, groups, side="right") - first
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        found = np.repeat(part, counts)
-        wanted = order_M[np.repeat(first, counts) + within]
-        ious = _ious(detections.boxes_D4[found], objects.boxes_M4[wanted], objects.crowds_M[wanted])
-        close = ious >= THRESHOLDS[0]
-        yield found[close], wanted[close], ious[close]
+        detections_P = np.repeat(part, counts)
+        objects_P = order_M[np.repeat(first, counts) + within]
+        ious_P = _ious(
+            detections.boxes_D4[detections_P],
+            objects.boxes_M4[objects_P],
+            objects.crowds_M[objects_P],
+        )
+        is_close_P = ious_P >= THRESHOLDS[0]
+        yield detections_P[is_close_P], objects_P[is_close_P], ious_P[is_close_P]
 
 
 def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Bools) -> Floats:
-    """Compute row-wise IoU, or the fraction of the box inside a crowd; 0 without area."""
+    """Compute the IoU of each pair of boxes; 0 if both have no area.
+
+    If the other box is a crowd, compute the fraction of the first box's area that is inside it.
+    """
     low = np.maximum(boxes_P4[:, :2], others_P4[:, :2])
     high = np.minimum(boxes_P4[:, 2:], others_P4[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
@@ -152,8 +165,8 @@ def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Bools) -> Floats:
 
 
 def _turns(pairs: _Pairs, detections: Detections, ranks_D: Ints) -> Ints:
-    """Return a pair's turn: how many detections of its class and image choose before it."""
+    """Return the turn of each pair's detection, among the detections that have a pair."""
     choosing = np.unique(pairs.detections_P)
     groups = _groups(detections.images_D[choosing], detections.labels_D[choosing])
-    turns = _places(groups, ranks_D[choosing])
+    turns = _ranks_within(groups, ranks_D[choosing])
     return turns[np.searchsorted(choosing, pairs.detections_P)]

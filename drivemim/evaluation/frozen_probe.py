@@ -21,11 +21,14 @@ from drivemim.errors import CheckpointError, DataError
 from drivemim.masking.box_cover import patch_owners
 
 NEIGHBOURS = 20
+"""Number of nearest neighbours that vote."""
 RIDGE = 1e-3
-"""Ridge penalty; weighted second moments of the standardised features have a diagonal near 1."""
+"""Ridge penalty. It is added to the matrix of the standardised features' weighted second moments,
+whose diagonal is near 1."""
 PATCHES_PER_CLASS = 4000
 """Largest number of training patches per class that the nearest neighbours come from."""
 _CHUNK = 8192
+"""Number of patches that are processed at a time; a larger one needs more memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class LabelledPatches:
 
     Attributes:
         features_XD: float32.
-        labels_X: int64, position in ``names``.
+        labels_X: int64, position in ``names``: 0 for ``rest``, patches without an object.
         classes: names of the objects' classes.
     """
 
@@ -62,10 +65,10 @@ def patch_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
     owners_BTNhw = patch_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, clips.labels_BTNM >= 0, grid, clips.image_size
     )
-    # Patches without an owner read column 0.
+    # A column is added in front, with the class 0 for patches without an owner (-1).
     classes_BTNM = torch.nn.functional.pad(clips.labels_BTNM + 1, (1, 0))
-    found_BTNL = classes_BTNM.gather(-1, (owners_BTNhw + 1).flatten(-2))
-    return found_BTNL.reshape(owners_BTNhw.shape)
+    classes_BTNL = classes_BTNM.gather(-1, (owners_BTNhw + 1).flatten(-2))
+    return classes_BTNL.reshape(owners_BTNhw.shape)
 
 
 def probe(train: LabelledPatches, val: LabelledPatches, *, seed: int = 0) -> dict[str, float]:
@@ -209,9 +212,16 @@ def score_patches(
 
 
 def average_precision(scores_X: Tensor, positive_X: Tensor) -> float:
-    """Sum precision times recall gained over thresholds; equal scores share one threshold.
+    """Compute the average precision: the sum over thresholds of precision times gain in recall.
 
-    Unlike COCO's, it is not interpolated. NaN without a positive.
+    Equal scores share one threshold. Unlike COCO's, the precision is not interpolated.
+
+    Args:
+        scores_X: scores of one class.
+        positive_X: bool, True for patches of this class.
+
+    Returns:
+        In [0, 1]; NaN without a positive.
     """
     order_X = scores_X.argsort(descending=True)
     scores_X, hits_X = scores_X[order_X], positive_X[order_X].double().cumsum(0)
@@ -226,9 +236,10 @@ def average_precision(scores_X: Tensor, positive_X: Tensor) -> float:
 def effective_rank(features_XD: Tensor) -> float:
     """Compute the exponential of the entropy of the features' covariance eigenvalues.
 
-    It measures how many directions the features use. Eigenvalues are normalised to sum to 1; D
-    equal eigenvalues give D, a single one gives 1. Constant features give 0. Roy and Vetterli
-    (EUSIPCO 2007) define it for singular values; those of a covariance are its eigenvalues.
+    This effective rank measures how many directions the features use. Eigenvalues are normalised to
+    sum to 1; D equal eigenvalues give D, a single one gives 1. Constant features give 0. Roy and
+    Vetterli (EUSIPCO 2007) define it for singular values; those of a covariance are its
+    eigenvalues.
     """
     mean_D = features_XD.double().mean(dim=0)
     covariance = torch.zeros(len(mean_D), len(mean_D)).double()
@@ -246,8 +257,10 @@ def probe_table(results: Mapping[str, Any]) -> str:
     """Format the results of a probe as a small Markdown table, in percent.
 
     Args:
-        results: those of :func:`probe`. If there are ``random`` and ``constant`` (see
-            ``drivemim.training.probing.probe_backbone``), the table has them as well.
+        results: from :func:`probe`. Two more keys may hold results for comparison, which become
+            rows of the table: ``random``, those of :func:`probe` for a backbone with random
+            weights, and ``constant``, those of :func:`score_patches` for equal scores of all
+            patches.
     """
     columns = [name.partition("/")[2] for name in results if name.startswith("linear/")]
     lines = [f"| % | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
@@ -277,4 +290,5 @@ def _moments(features_XD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _directions(features_XD: Tensor) -> Tensor:
+    """Scale features to length 1, so that their products are cosines."""
     return torch.nn.functional.normalize(features_XD, dim=1)

@@ -18,9 +18,9 @@ Scores = Mapping[float, Mapping[int, float]]
 """Metric values of one initialisation, by label fraction, then by seed."""
 
 BELOW_SMALLEST = 0.0
-"""Result of ``fraction_reaching`` if even the smallest fraction tried is more than enough."""
+"""Result of ``fraction_reaching`` if the smallest measured fraction is more than enough."""
 NOT_REACHED = math.inf
-"""Result of ``fraction_reaching`` if no fraction tried is enough."""
+"""Result of ``fraction_reaching`` if no measured fraction is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,15 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsNeeded:
-    """Label fraction needed to reach a value: in (0, 1], ``BELOW_SMALLEST`` or ``NOT_REACHED``.
+    """Label fraction that is needed to reach the baseline's score.
+
+    Each value is in (0, 1], ``BELOW_SMALLEST`` or ``NOT_REACHED``.
 
     Attributes:
         fraction: computed from the curve of the means over seeds.
         minimum: minimum over seeds; each seed's curve is compared with the baseline of that seed.
-        maximum: maximum over seeds. Both are NaN if no seed has all fractions.
+            NaN if no seed has all fractions.
+        maximum: maximum over seeds, NaN like ``minimum``.
     """
 
     fraction: float
@@ -139,14 +142,14 @@ def labels_needed(scores: Scores, baseline: Scores, fraction: float) -> LabelsNe
 def intersect_runs(inits: Mapping[str, Scores]) -> dict[str, dict[float, dict[int, float]]]:
     """Return the scores for the label fractions and seeds that every initialisation has.
 
-    While runs are missing, means over different seeds would compare subsets instead of
-    initialisations.
+    While some runs are missing, initialisations have different seeds. Their means would then
+    compare the seeds' subsets of labels instead of the initialisations.
     """
-    every = [
+    run_keys = [
         {(fraction, seed) for fraction, by_seed in scores.items() for seed in by_seed}
         for scores in inits.values()
     ]
-    common = set.intersection(*every) if every else set()
+    common = set.intersection(*run_keys) if run_keys else set()
     fractions = sorted({fraction for fraction, _ in common})
     return {
         name: {

@@ -48,17 +48,19 @@ from drivemim.registry import DATASETS, MASKS
 PATCH_SIZE = 16
 """Side of a patch without an encoder, pixels."""
 DEPTHS = ("auto", "maps", "lidar")
+"""Sources of depth, see ``analyze_masks``."""
 DEPTH_HINT = "it needs the depth maps of drivemim town --depth, or data with lidar"
 _DEFAULTS = {"image_size": (224, 400), "num_frames": 3}
+"""Arguments of the data set that a config without training data lacks."""
 _SHAPE = ("image_size", "num_frames", "frame_interval")
 """Arguments of a data set that all parts of mixed data must have the same."""
 _ALL_POINTS = 1_000_000
-"""More lidar points than a frame has."""
+"""More lidar points than any frame has: a limit that keeps all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """A clip, with the data that do not depend on the mask."""
+    """A clip, with everything that is the same for all masks of it."""
 
     clips: Clips
     correspondences: Correspondences
@@ -93,13 +95,14 @@ def analyze_masks(
         draws: masks per strategy and clip.
         depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
             for maps if there are any, else lidar. With ``auto`` and neither, leakage is None.
-        contrast_teacher: use image contrast as a teacher's map; else leave out who needs one.
+        contrast_teacher: give strategies with a teacher the contrast of the images as the teacher's
+            map; without this, they are left out.
         seed: seed of the masks.
 
     Returns:
-        The settings, with ``clips`` measured, the ``depth`` used and the mask ``ratios``;
-        ``strategies``, a summary of each by name; and ``left_out``, strategies that lack a
-        teacher's map.
+        The settings, with the number of ``clips``, the ``depth`` used and the mask ``ratios``;
+        ``strategies``, a summary of each by name (see ``mask_summary``, with the fractions that
+        leak); and ``left_out``, the names of strategies that need a teacher.
 
     Raises:
         ConfigError: for a wrong argument, or if the config lacks a strategy or data set.
@@ -108,9 +111,10 @@ def analyze_masks(
     """
     _check_numbers(count, draws, seed)
     cfg = read_config(config)
-    named = strategies_from_config(cfg.to_dict(), config, only)
-    left_out = [] if contrast_teacher else [name for name in named if needs_teacher(named[name])]
-    strategies = _build(named, left_out, ratio)
+    configs = strategies_from_config(cfg.to_dict(), config, only)
+    with_teacher = [name for name, each in configs.items() if needs_teacher(each)]
+    left_out = [] if contrast_teacher else with_teacher
+    strategies = _build(configs, left_out, ratio)
     settings = _settings(cfg, dataset)
     with config_errors():
         data: ClipDataset = DATASETS.build({"type": "ClipDataset", **settings})
@@ -118,9 +122,9 @@ def analyze_masks(
         patch_size = patch_size_of(cfg, config) or PATCH_SIZE
     grid = patch_grid(data.image_size, patch_size)
     source = _depth_source(depth, data)
-    scanned = None if source == "maps" else _with_all_points(data, settings)
+    lidar_data = None if source == "maps" else _with_all_points(data, settings)
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int)).tolist()
-    subjects = (_subject(data, scanned, item, grid, contrast_teacher) for item in items)
+    subjects = (_subject(data, lidar_data, item, grid, contrast_teacher) for item in items)
     return {
         "clips": len(items),
         "draws": draws,
@@ -140,7 +144,7 @@ def _check_numbers(count: int, draws: int, seed: int) -> None:
 
 
 def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipDataset:
-    """Return the data with all lidar points: leakage is measured with more than masks are given."""
+    """Return the data with all lidar points, to measure leakage; masks get fewer points."""
     points = _ALL_POINTS if has_lidar(data.index) else 0
     return ClipDataset(**{**settings, "lidar_points": points})
 
@@ -148,7 +152,11 @@ def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipData
 def _build(
     configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str], ratio: float | None
 ) -> dict[str, MaskStrategy]:
-    """Build the strategies that are not left out; ``ratio`` replaces their mask ratios."""
+    """Build the strategies that are not left out; ``ratio`` replaces their mask ratios.
+
+    Raises:
+        ConfigError: if all are left out, or one cannot be built.
+    """
     measured = {name: each for name, each in configs.items() if name not in left_out}
     if not measured:
         raise ConfigError(f"{', '.join(left_out)}: needs a teacher; give --contrast-teacher")
@@ -219,12 +227,17 @@ def analysis_table(results: Mapping[str, Any]) -> str:
 
 
 def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return arguments of the data set: the config's with replacements, not augmented.
+    """Return the arguments of the data set: the config's, without augmentation.
 
     Of several data sets, those arguments are taken that are the same in all.
 
+    Args:
+        cfg: the config.
+        replaced: arguments that replace the config's.
+
     Raises:
-        ConfigError: if neither names one index, or several data sets have different clips.
+        ConfigError: if neither the config nor ``replaced`` names one index, or several data sets
+            have different clips.
     """
     has_data = {"dataset", "train_dataloader"} & cfg.keys()
     data = plain_data_of(cfg.to_dict(), cfg.filename) if has_data else {}
@@ -255,10 +268,10 @@ def _depth_source(depth: str, data: ClipDataset) -> str | None:
     """
     if depth not in DEPTHS:
         raise ConfigError(f"depth={depth!r} must be one of {', '.join(DEPTHS)}")
-    there = {"maps": has_depth(data.index), "lidar": has_lidar(data.index, data.clip_starts[:, 0])}
+    has = {"maps": has_depth(data.index), "lidar": has_lidar(data.index, data.clip_starts[:, 0])}
     if depth == "auto":
-        return next((source for source, is_there in there.items() if is_there), None)
-    if not there[depth]:
+        return next((source for source, has_source in has.items() if has_source), None)
+    if not has[depth]:
         raise DataError(
             f"--depth {depth}: the clips of {data.index.path} have no "
             f"{'depth maps' if depth == 'maps' else 'lidar'} to measure leakage with; {DEPTH_HINT}"
@@ -268,22 +281,31 @@ def _depth_source(depth: str, data: ClipDataset) -> str | None:
 
 def _subject(
     data: ClipDataset,
-    scanned: ClipDataset | None,
+    lidar_data: ClipDataset | None,
     item: int,
     grid: tuple[int, int],
     contrast_teacher: bool,
 ) -> _Subject:
+    """Load a clip and find its correspondences and objects.
+
+    Args:
+        data: data set of the clip.
+        lidar_data: the same with all lidar points; None to use depth maps.
+        item: number of the clip.
+        grid: rows and columns of patches.
+        contrast_teacher: whether strategies get a teacher's map.
+    """
     rows_TN = data.rows(item)
     clips = data.load(rows_TN, seed=item)
     track_boxes = clip_track_boxes(data.index, rows_TN)
-    if scanned is None:
+    if lidar_data is None:
         depth = torch.from_numpy(read_depth(data.index, rows_TN))
         correspondences = find_correspondences(
             clips, grid, depth_TNHW=depth, track_boxes=track_boxes
         )
     else:
         correspondences = find_correspondences(
-            scanned.load(rows_TN, seed=item), grid, track_boxes=track_boxes
+            lidar_data.load(rows_TN, seed=item), grid, track_boxes=track_boxes
         )
     return _Subject(
         clips=clips,
@@ -298,6 +320,7 @@ def _masks(
 ) -> Tensor:
     """Draw masks of one clip: bool (draws, T, N, h, w)."""
     clip = int(subject.clips.seeds_B[0])
+    # A separate random stream for each seed, draw (of up to 1,000) and clip (of up to 100,000).
     return torch.cat(
         [
             strategy(
@@ -312,7 +335,7 @@ def _masks(
 
 
 def _leakage_summary(total: Leakage | None) -> dict[str, float | None]:
-    """Return the fractions that leak; None each if no point has a depth."""
+    """Return the fractions that leak; all None if there is no depth."""
     if total is None:
         return dict.fromkeys(("leakage", "time", "cameras", "patches"))
     whole = Leakage(**{name: getattr(total, name).sum() for name in vars(total)})
@@ -329,7 +352,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _deviation(row: Mapping[str, Any]) -> str:
-    """Format how far frames, and whole clips, are from their number of masked patches."""
+    """Format how many patches more or fewer than the budget frames, and whole clips, hide."""
     low, high = row["frame_budget"]
     frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} per frame"
     low, high = row["clip_budget"]
@@ -339,7 +362,7 @@ def _deviation(row: Mapping[str, Any]) -> str:
 def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
     """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
 
-    It takes the place of a trained teacher's map where masks are compared.
+    Where mask strategies are compared, it takes the place of the map of a trained teacher.
     """
     (h, w), (H, W) = grid, clips.image_size
     grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)

@@ -17,7 +17,7 @@ from drivemim.clips import CLASSES, REST, Clips
 from drivemim.masking.box_cover import patch_owners
 
 SMALLEST = 4
-"""Number of patches from which on an object is large and must not be hidden completely."""
+"""Fewest patches of a large object. A mask should not hide a large object completely."""
 BANDS = (0.0, 20.0, 40.0)
 """Lower edges of the distance bands, metres; the last band is open."""
 
@@ -49,11 +49,11 @@ class MaskCounts:
 
     Attributes:
         patches_A: int64, patches of each object, repeated for each mask (A = objects * masks).
-        hidden_A: int64, number of them that are hidden.
+        hidden_A: int64, hidden patches of each object.
         labels_A: int64, classes.
         distances_A: float32, metres.
         class_patches_C: int64 (1, classes + 1), patches of each class and of no object, times S.
-        class_hidden_C: int64, number of them that are hidden.
+        class_hidden_C: int64 (1, classes + 1), hidden patches of the same.
         frame_budgets_J: int64, hidden patches of each frame.
         clip_budgets_J: int64, hidden patches of each clip.
         classes: class names.
@@ -84,6 +84,7 @@ def object_patches(clips: Clips, grid: tuple[int, int]) -> ObjectPatches:
 
     Raises:
         ValueError: if there is more than one clip.
+        ConfigError: if the clip has no boxes or labels.
     """
     if len(clips) != 1:
         raise ValueError(f"{len(clips)} clips; objects are counted in one clip at a time")
@@ -97,16 +98,17 @@ def object_patches(clips: Clips, grid: tuple[int, int]) -> ObjectPatches:
     number_FL = owners_FL + M * torch.arange(frames, device=owners_FL.device)[:, None]
     number_FL = torch.where(owners_FL >= 0, number_FL, -1)
     patches_M = number_FL[number_FL >= 0].bincount(minlength=frames * M)
-    kept_O = patches_M.nonzero()[:, 0]
-    # One entry more than there are boxes: index -1, no owner, reads the last one.
-    place_M = torch.full((frames * M + 1,), -1, device=owners_FL.device)
-    place_M[kept_O] = torch.arange(len(kept_O), device=owners_FL.device)
+    # Boxes that own no patch are left out, and the others are numbered anew.
+    boxes_O = patches_M.nonzero()[:, 0]
+    # The last entry is for patches without an owner, whose number is -1.
+    object_of_box = torch.full((frames * M + 1,), -1, device=owners_FL.device)
+    object_of_box[boxes_O] = torch.arange(len(boxes_O), device=owners_FL.device)
     return ObjectPatches(
-        owner_F=place_M[number_FL].flatten(),
+        owner_F=object_of_box[number_FL].flatten(),
         valid_F=clips.valid_BTN.reshape(frames, 1).expand_as(owners_FL).flatten(),
-        patches_O=patches_M[kept_O],
-        labels_O=clips.labels_BTNM.flatten()[kept_O],
-        distances_O=clips.depths_BTNM.flatten()[kept_O],
+        patches_O=patches_M[boxes_O],
+        labels_O=clips.labels_BTNM.flatten()[boxes_O],
+        distances_O=clips.depths_BTNM.flatten()[boxes_O],
         classes=clips.classes,
     )
 
@@ -143,7 +145,7 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectPatches) -> MaskCounts:
 
 
 def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]:
-    """Compute the numbers of one row of the table.
+    """Compute the statistics of a strategy's masks.
 
     Args:
         counts: counts of all masks of a strategy.
@@ -151,8 +153,9 @@ def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]
         frames: frames per clip, T * N.
 
     Returns:
-        ``objects``, ``objects_hidden`` (hidden fraction of an object's patches, averaged over
-        objects), ``large_objects`` (number of objects with at least ``SMALLEST`` patches),
+        ``objects`` (number of objects, times masks), ``objects_hidden`` (hidden fraction of an
+        object's patches, averaged over objects; None without objects), ``large_objects`` (number of
+        objects with at least ``SMALLEST`` patches),
         ``wiped_out`` (number of large objects that are hidden completely), ``least_visible``
         (smallest number of visible patches of a large object, by distance band; None if there is
         none), ``class_balance`` (fraction of hidden patches of a class, divided by its fraction of

@@ -25,8 +25,8 @@ _SMALLEST = 1e-10
 def miss_rates(ranking: Ranking, false_positives: Floats) -> Floats:
     """Compute the lowest miss rate with at most the given false positives per image.
 
-    If a detector never reaches that many false positives, its final miss rate is used. If even its
-    highest scores give more, the miss rate is 1.
+    A detector with fewer false positives in total has the miss rate of all its detections. The miss
+    rate is 1 if even the detections with the highest score have more false positives.
 
     Args:
         ranking: ranking of one class in one slice.
@@ -44,8 +44,8 @@ def miss_rates(ranking: Ranking, false_positives: Floats) -> Floats:
     # The curve starts with a threshold above all scores. The tolerance is for rates from
     # logspace, where 0.1 can be slightly less than one in ten.
     allowed = np.asarray(false_positives) * (1 + 1e-9)
-    place = np.searchsorted(np.append(0.0, fp_per_image), allowed, side="right") - 1
-    return np.asarray(np.append(1.0, missed)[place])
+    row = np.searchsorted(np.append(0.0, fp_per_image), allowed, side="right") - 1
+    return np.asarray(np.append(1.0, missed)[row])
 
 
 def log_average_miss_rate(ranking: Ranking) -> float:

@@ -20,6 +20,7 @@ from drivemim.errors import DataError
 from drivemim.files import write_bytes
 
 RULES = "detection_cvpr_2019"
+"""Name of the devkit's settings for the official evaluation."""
 ERRORS = {
     "ATE": "trans_err", "ASE": "scale_err", "AOE": "orient_err", "AVE": "vel_err",
     "AAE": "attr_err",
@@ -88,7 +89,7 @@ def evaluate_results(
     metrics, details = run.evaluate()
     summary = {**metrics.serialize(), "meta": run.meta}
     for name, content in (("summary", summary), ("details", details.serialize())):
-        # NaN is written as the devkit writes and reads it.
+        # Like in the devkit's own files, NaN is written as NaN, which is not standard JSON.
         write_bytes(path.with_name(f"metrics_{name}.json"), json.dumps(content).encode())
     if plots:
         run.render(metrics, details)
@@ -145,6 +146,7 @@ def devkit_to_metrics_dict(metrics: Any, counts: dict[str, int]) -> dict[str, fl
 
 
 def _overall(metrics: Any | None, suffix: str) -> dict[str, float]:
+    """Return NDS, mAP and the mean errors, with a suffix of their names; NaN if there are none."""
     if metrics is None:
         return {f"{name}{suffix}": math.nan for name in _OVERALL}
     errors = metrics.tp_errors

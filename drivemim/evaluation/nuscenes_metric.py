@@ -34,10 +34,12 @@ from drivemim.geometry import CameraBoxes, boxes_to_global
 from drivemim.registry import METRICS
 
 RESULTS = "results_nusc.json"
+"""Name of the results file."""
 _MARGIN = 5.0
-"""Margin in metres beyond a class's range: the devkit measures from the ego pose, this module from
-the camera."""
+"""Metres. A box further than its class's range plus this margin is left out. The range is measured
+from the ego pose by the devkit, but here from the camera, which is at most this far away."""
 _META_KEYS = ("sample_token", "frame_token", "camera_to_global")
+"""Keys that every data sample needs."""
 
 
 @METRICS.register_module()
@@ -45,10 +47,11 @@ class NuScenesDetection(BaseMetric):
     """mAP, NDS and the five errors, computed by the nuScenes devkit on a results file.
 
     The boxes of each image are transformed into the global frame with its ``camera_to_global``.
-    Views with the same sample token are merged. Boxes far beyond their class's range are left out,
-    because the official evaluation does not count them. Every sample of the chosen scenes is in the
-    file, also a sample without any image, unless the data set was truncated (``indices``,
-    ``label_fraction``). The file is checked (``check_results``) before the devkit runs.
+    Then the boxes of all cameras of a sample are merged. Boxes far beyond their class's range are
+    left out, because the official evaluation does not count them. The file has every sample of the
+    chosen scenes, even one without any image; if the data set was truncated (``indices``,
+    ``label_fraction``), it has only the samples with an image. The file is checked
+    (``check_results``) before the devkit runs.
 
     The data set must be a ``drivemim.FrameDetection3D``, whose metainfo lists the samples. Every
     data sample needs ``sample_token``, ``frame_token``, ``camera_to_global`` and
@@ -118,18 +121,19 @@ class NuScenesDetection(BaseMetric):
             boxes = global_boxes(
                 sample["pred_instances"], sample["camera_to_global"], self._classes()
             )
-            # Distance is measured from the camera. If ``camera_to_global`` led into the vehicle's
-            # frame, all boxes would be out of range of the ego pose, and ``check_results`` would
-            # see none of them. NaN values are kept for the check as well.
+            # Distance is measured from the camera, not from the ego pose: with a wrong
+            # ``camera_to_global``, such as camera to vehicle, all boxes would be far from the ego
+            # pose and be left out here, and ``check_results`` could not report them. Boxes with NaN
+            # are kept for the same reason.
             camera_2 = float_array(sample["camera_to_global"])[:2, 3]
             distance_M = np.linalg.norm(boxes.centers_M3[:, :2] - camera_2, axis=1)
-            unwanted_M = distance_M > RANGES[boxes.labels_M] + _MARGIN
-            unwanted_M |= boxes.scores_M < self.min_score
+            is_left_out_M = distance_M > RANGES[boxes.labels_M] + _MARGIN
+            is_left_out_M |= boxes.scores_M < self.min_score
             self.results.append(
                 {
                     "frame": sample["frame_token"],
                     "sample": sample["sample_token"],
-                    "boxes": boxes.take(~unwanted_M),
+                    "boxes": boxes.take(~is_left_out_M),
                 }
             )
 
@@ -138,8 +142,8 @@ class NuScenesDetection(BaseMetric):
 
         Raises:
             ConfigError: if the data set is not built from nuScenes.
-            DataError: if the results are implausible (it names the sample), or the tables are
-                missing.
+            DataError: if the results are implausible (the message names the sample), or the tables
+                are missing.
         """
         chosen = (self.dataset_meta or {}).get("nuscenes")
         if chosen is None:
@@ -150,15 +154,16 @@ class NuScenesDetection(BaseMetric):
         index = FrameIndex.open(chosen["index"], data_root=chosen["data_root"])
         if index.info.source != "nuscenes":
             raise ConfigError(f"{index.path} was not built from nuScenes' tables, which are needed")
-        # Processes may deliver a frame twice, to have equal numbers of frames.
+        # A frame may occur twice: MMEngine's sampler repeats some, so that all processes have
+        # equally many.
         frames = {result["frame"]: result for result in results}
         views = [(result["sample"], result["boxes"]) for result in frames.values()]
         samples = chosen_samples(index, chosen, {token for token, _ in views})
         merged = merge_views(views, overlap=self.overlap, max_boxes=MAX_BOXES)
         document = results_document(merged, samples.tokens)
         check_results(document, samples, headings=self.headings)
-        with tempfile.TemporaryDirectory() as nowhere:
-            folder = self._folder() or Path(nowhere)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self._folder() or Path(temporary)
             write_bytes(folder / RESULTS, json.dumps(document).encode())
             scores = evaluate_results(
                 folder / RESULTS,
@@ -167,7 +172,7 @@ class NuScenesDetection(BaseMetric):
                 sample_tokens=samples.tokens,
                 plots=self.plots,
             )
-            note = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
+            note = f"\nwritten to {folder}" if folder != Path(temporary) else ""
         print_log(f"\n{format_scores(scores)}{note}", logger="current")
         return scores.numbers
 
@@ -178,6 +183,7 @@ class NuScenesDetection(BaseMetric):
         return classes
 
     def _folder(self) -> Path | None:
+        """Return the folder for the files; None if there is neither ``out_dir`` nor a run."""
         if self.out_dir is not None:
             return Path(self.out_dir)
         log_file = MMLogger.get_current_instance().log_file

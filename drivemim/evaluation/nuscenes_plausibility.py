@@ -1,9 +1,9 @@
 """Plausibility checks of a results file: frame of reference and headings.
 
-Boxes in the vehicle's or a camera's frame, and headings of another convention, are valid in format.
-They are recognised by their consequences: detections far from the vehicle, or cars that drive
-backwards. A poor detector must pass, so a check fails only if most of the boxes are wrong and
-another interpretation fits better.
+A results file with boxes in the vehicle's or a camera's frame, or with headings of another
+convention, has a valid format. It is recognised by its consequences: detections far from the
+vehicle, or cars that drive backwards. A poor detector must pass, so a check fails only if most of
+the boxes are wrong and another interpretation fits better.
 
 Letters: S samples, A B two sets of points.
 """
@@ -25,21 +25,24 @@ from drivemim.geometry.camera_boxes import wrap_angles
 RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
 """Distance in metres from the vehicle up to which the official evaluation counts each class."""
 BEYOND_RANGE = 10.0
-"""Metres beyond its class's range from which on a box counts as far from the vehicle."""
+"""Metres. A box that is further from the vehicle than its class's range plus this margin is far."""
 NOWHERE_NEAR = 100.0
-"""Metres; a sample whose median box is further from the vehicle is refused."""
+"""Metres. A sample is refused if the median distance of its boxes from the vehicle is larger."""
 MAX_HEIGHT = 8.0
 """Metres above or below the vehicle; a larger median height is implausible."""
-_FOLLOWING = 20
-"""Number of objects seen again in the next sample that the check of vehicle coordinates needs."""
+_MIN_PAIRS = 20
+"""Number of boxes that need a box of their class in the next sample. With fewer, it is not checked
+whether boxes are in the vehicle's frame."""
+_MIN_STEP = 1.0
+"""Metres. Two samples are compared only if the vehicle moved at least this far between them."""
 _FAST = 2.0
 """Metres per second above which an object must face its direction of motion."""
-_HEADINGS = 10
-"""Number of fast boxes that the check of headings needs."""
-_SLIGHTLY = 15.0
-"""Mean heading error in degrees up to which no other interpretation is tried."""
-_MISREAD = 1 / 3
-"""Largest error of another interpretation, as a fraction of the error of the stated headings."""
+_MIN_FAST_BOXES = 10
+"""Number of fast vehicles below which headings are not checked."""
+_SMALL_ERROR = 15.0
+"""Degrees. Headings whose mean error is at most this pass without a further check."""
+_BETTER = 1 / 3
+"""Headings are refused if another interpretation has less than this fraction of their error."""
 _VEHICLES = [DETECTION_CLASSES.index(name) for name in ("car", "truck", "bus", "motorcycle")]
 
 
@@ -119,10 +122,10 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
     central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= RANGES[boxes.labels_M]
     height_M = np.abs(offsets_M3[:, 2])
     for sample in np.unique(boxes.samples_M):
-        mine = boxes.of_sample(sample)
-        central = far_M[mine].mean() > 0.5 and central_M[mine].mean() > 0.5
-        if central or np.median(distance_M[mine]) > NOWHERE_NEAR:
-            _refuse_frame(samples, sample, float(np.median(distance_M[mine])), central)
+        rows = boxes.of_sample(sample)
+        central = far_M[rows].mean() > 0.5 and central_M[rows].mean() > 0.5
+        if central or np.median(distance_M[rows]) > NOWHERE_NEAR:
+            _refuse_frame(samples, sample, float(np.median(distance_M[rows])), central)
     if np.median(height_M) > MAX_HEIGHT and _reads_as_camera(boxes):
         worst = boxes.samples_M[np.argmax(height_M)]
         raise DataError(
@@ -130,22 +133,34 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
             f"vehicle, and half of all boxes are over {MAX_HEIGHT:.0f} m: translation must be in "
             "the global frame, whose z is up; these look like a camera's coordinates (z forward)"
         )
-    if (seen := _follows_vehicle(boxes, samples)) is not None:
+    if (sample := _follows_vehicle(boxes, samples)) is not None:
         raise DataError(
-            f"boxes of sample {samples.tokens[seen]} and others keep their place relative to the "
+            f"boxes of sample {samples.tokens[sample]} and others keep their place relative to the "
             "vehicle and not on the ground while it moves: they look like vehicle coordinates; "
             "translation must be in the global frame"
         )
 
 
 def _reads_as_camera(boxes: ResultColumns) -> bool:
-    """Return whether the numbers are plausible in a camera's frame: x right, y down, z forward."""
+    """Return whether the centres are plausible in a camera's frame: x right, y down, z forward.
+
+    Half of the heights must be small, and 90 % of the boxes must be in front of the camera and
+    within their class's range.
+    """
     x_M, y_M, z_M = boxes.centers_M3.T
     in_view_M = (z_M > 0) & (np.hypot(x_M, z_M) <= RANGES[boxes.labels_M])
     return bool(np.median(np.abs(y_M)) <= MAX_HEIGHT and in_view_M.mean() > 0.9)
 
 
 def _refuse_frame(samples: SamplePoses, sample: int, distance: float, central: bool) -> None:
+    """Raise the error of a sample whose boxes are far from the vehicle.
+
+    Args:
+        samples: all samples.
+        sample: position of the sample.
+        distance: median distance of its boxes from the vehicle, metres.
+        central: whether the boxes are around the origin of the global frame instead.
+    """
     x, y, _ = samples.positions_S3[sample]
     hint = (
         "they lie around the origin instead: are they in the vehicle's or a camera's frame?"
@@ -159,41 +174,50 @@ def _refuse_frame(samples: SamplePoses, sample: int, distance: float, central: b
 
 
 def _follows_vehicle(boxes: ResultColumns, samples: SamplePoses) -> int | None:
-    """Return a sample whose boxes stay in place only if they are read as vehicle coordinates.
+    """Return a sample if its boxes stay in place only if they are read as vehicle coordinates.
 
-    Traffic that keeps pace with the vehicle also keeps its place, but its velocity explains that.
+    For pairs of consecutive samples, each box is compared with the nearest box of its class in the
+    later sample: once as the numbers are, moved by the box's velocity, and once transformed from
+    the vehicle's into the global frame. Boxes follow the vehicle if the second distance is less
+    than half of the first (medians over all boxes). Traffic that keeps pace with the vehicle has a
+    small first distance, because its velocity explains its motion.
+
+    Returns:
+        Position of the last sample compared; None if boxes do not follow the vehicle, are too few,
+        or are not near the origin (fewer than 90 %).
     """
     central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= RANGES[boxes.labels_M]
     if central_M.mean() < 0.9:
         return None
-    turns_S22 = quaternion_to_matrix(samples.rotations_S4)[:, :2, :2]
-    places_M2 = boxes.centers_M3[:, :2]
-    moved_M2 = np.einsum("mij,mj->mi", turns_S22[boxes.samples_M], places_M2)
-    moved_M2 = moved_M2 + samples.positions_S3[boxes.samples_M, :2]
-    as_is, as_vehicle, seen = [], [], None
+    rotations_S22 = quaternion_to_matrix(samples.rotations_S4)[:, :2, :2]
+    stated_M2 = boxes.centers_M3[:, :2]
+    from_vehicle_M2 = np.einsum("mij,mj->mi", rotations_S22[boxes.samples_M], stated_M2)
+    from_vehicle_M2 = from_vehicle_M2 + samples.positions_S3[boxes.samples_M, :2]
+    as_stated, as_vehicle, last_compared = [], [], None
     order = np.lexsort((samples.timestamps_S, samples.scenes_S))
     for now, later in zip(order[:-1], order[1:], strict=True):
         step = np.linalg.norm(samples.positions_S3[later, :2] - samples.positions_S3[now, :2])
-        if samples.scenes_S[now] != samples.scenes_S[later] or step < 1:
+        if samples.scenes_S[now] != samples.scenes_S[later] or step < _MIN_STEP:
             continue
         first, second = boxes.of_sample(now), boxes.of_sample(later)
         seconds = 1e-6 * (samples.timestamps_S[later] - samples.timestamps_S[now])
-        expected_M2 = places_M2[first] + seconds * boxes.velocities_M2[first]
+        expected_M2 = stated_M2[first] + seconds * boxes.velocities_M2[first]
         for label in np.intersect1d(boxes.labels_M[first], boxes.labels_M[second]):
             one, two = (
                 each.start + np.flatnonzero(boxes.labels_M[each] == label)
                 for each in (first, second)
             )
-            as_is.append(_nearest(expected_M2[one - first.start], places_M2[two]))
-            as_vehicle.append(_nearest(moved_M2[one], moved_M2[two]))
-            seen = int(now)
-    if sum(map(len, as_is)) < _FOLLOWING:
+            as_stated.append(_nearest(expected_M2[one - first.start], stated_M2[two]))
+            as_vehicle.append(_nearest(from_vehicle_M2[one], from_vehicle_M2[two]))
+            last_compared = int(now)
+    if sum(map(len, as_stated)) < _MIN_PAIRS:
         return None
-    stated, other = np.median(np.concatenate(as_is)), np.median(np.concatenate(as_vehicle))
-    return seen if other < 0.5 * stated else None
+    medians = [np.median(np.concatenate(each)) for each in (as_stated, as_vehicle)]
+    return last_compared if medians[1] < 0.5 * medians[0] else None
 
 
 def _nearest(points_A2: Floats, others_B2: Floats) -> Floats:
+    """Return the distance (A,) from each point to the nearest of the others."""
     distances_AB = np.linalg.norm(points_A2[:, None] - others_B2[None], axis=-1)
     nearest: Floats = distances_AB.min(axis=1)
     return nearest
@@ -207,23 +231,23 @@ def check_headings(boxes: ResultColumns, samples: SamplePoses) -> None:
 
     Raises:
         DataError: if the headings of fast vehicles do not match their velocities, and another
-            interpretation of all headings or velocities has less than ``_MISREAD`` of the error.
+            interpretation of all headings or velocities has less than a third of the error.
     """
     speed_M = np.linalg.norm(boxes.velocities_M2, axis=1)
     fast = np.flatnonzero((speed_M > _FAST) & np.isin(boxes.labels_M, _VEHICLES))
-    if len(fast) < _HEADINGS:
+    if len(fast) < _MIN_FAST_BOXES:
         if len(boxes.labels_M):
             print_log(
                 f"headings were not checked: {len(fast)} vehicles are faster than {_FAST:.0f} m/s, "
-                f"and it takes {_HEADINGS}",
+                f"and it takes {_MIN_FAST_BOXES}",
                 logger="current",
             )
         return
     front_M3 = quaternion_to_matrix(boxes.rotations_M4[fast])[:, :, 0]
     heading_M = np.arctan2(front_M3[:, 1], front_M3[:, 0])
-    going_M = np.arctan2(boxes.velocities_M2[fast, 1], boxes.velocities_M2[fast, 0])
-    off_M = np.abs(wrap_angles(heading_M - going_M))
-    if off_M.mean() <= np.radians(_SLIGHTLY):
+    direction_M = np.arctan2(boxes.velocities_M2[fast, 1], boxes.velocities_M2[fast, 0])
+    error_M = np.abs(wrap_angles(heading_M - direction_M))
+    if error_M.mean() <= np.radians(_SMALL_ERROR):
         return
     forward_S2 = quaternion_to_matrix(samples.rotations_S4)[:, :2, 0]
     vehicle_M = np.arctan2(forward_S2[:, 1], forward_S2[:, 0])[boxes.samples_M[fast]]
@@ -238,15 +262,15 @@ def check_headings(boxes: ResultColumns, samples: SamplePoses) -> None:
         "velocity looks like the vehicle's frame": heading_M - vehicle_M,
     }  # fmt: skip
     errors = {
-        name: float(np.abs(wrap_angles(reading_M - going_M)).mean())
+        name: float(np.abs(wrap_angles(reading_M - direction_M)).mean())
         for name, reading_M in readings.items()
     }
     best = min(errors, key=lambda name: errors[name])
-    if errors[best] < _MISREAD * off_M.mean():
-        worst = samples.tokens[boxes.samples_M[fast[np.argmax(off_M)]]]
+    if errors[best] < _BETTER * error_M.mean():
+        worst = samples.tokens[boxes.samples_M[fast[np.argmax(error_M)]]]
         raise DataError(
             f"in sample {worst} and others, vehicles faster than {_FAST:.0f} m/s do not head where "
-            f"they go: {np.degrees(off_M.mean()):.0f} degrees off on average of {len(fast)}. "
+            f"they go: {np.degrees(error_M.mean()):.0f} degrees off on average of {len(fast)}. "
             f"{best} ({np.degrees(errors[best]):.0f} degrees off so); both must be in the global "
             "frame, and a box's x axis must point to its front. If the detector itself errs so, "
             "switch this check off (headings=False)"

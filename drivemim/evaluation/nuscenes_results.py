@@ -34,6 +34,7 @@ MAX_BOXES = 500
 """Largest number of boxes per sample that the official evaluation accepts."""
 MAX_TILT = math.radians(20)
 """Radians between a box's z axis and the global z axis; a larger angle means a wrong frame."""
+# ``meta`` of a results file: the sensors that were used.
 META = {
     "use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False,
     "use_external": False,
@@ -41,6 +42,8 @@ META = {
 
 
 class _Box(msgspec.Struct):
+    """A box of a results file."""
+
     sample_token: str
     translation: tuple[float, float, float]
     size: tuple[float, float, float]
@@ -80,10 +83,10 @@ def results_document(merged: Mapping[str, GlobalBoxes], tokens: Sequence[str]) -
         ``meta`` (the sensors used: cameras) and ``results``.
     """
     nothing = GlobalBoxes.none()
-    found = {**dict.fromkeys(tokens, nothing), **merged}
+    boxes_by_token = {**dict.fromkeys(tokens, nothing), **merged}
     return {
         "meta": dict(META),
-        "results": {token: _box_dicts(token, boxes) for token, boxes in found.items()},
+        "results": {token: _box_dicts(token, boxes) for token, boxes in boxes_by_token.items()},
     }
 
 
@@ -138,6 +141,7 @@ def check_results(
 
 
 def _check_document(document: Mapping[str, Any], samples: SamplePoses) -> Mapping[str, Any]:
+    """Check everything but the boxes, and return ``results``."""
     for key in ("meta", "results"):
         if not isinstance(document.get(key), dict):
             raise DataError(f"results lack the object {key!r}; the official format has both")
@@ -169,7 +173,13 @@ def _and_more(tokens: Sequence[str]) -> str:
 
 
 def _check_sample(token: str, entries: Any, position: int) -> ResultColumns:
-    """Check each box by itself, and return the numbers."""
+    """Check each box of a sample by itself, and return the boxes' numbers.
+
+    Args:
+        token: token of the sample.
+        entries: boxes of the sample in the results.
+        position: position of the sample in ``SamplePoses``.
+    """
     if isinstance(entries, list) and len(entries) > MAX_BOXES:
         raise DataError(
             f"sample {token} has {len(entries)} boxes, more than the {MAX_BOXES} that the official "
@@ -225,6 +235,7 @@ _TILTED = (
 
 
 def _check_names(token: str, number: int, box: _Box) -> None:
+    """Refuse a box with a wrong token, or an unknown class or attribute."""
     if box.sample_token != token:
         _refuse(token, number, box, f"sample_token {box.sample_token!r} is not that of its sample")
     if box.detection_name not in CLASS_ATTRIBUTES:

@@ -19,6 +19,7 @@ from drivemim.evaluation.records import Detections, Objects
 from drivemim.evaluation.slices import Slice
 
 RECALLS = np.linspace(0.0, 1.0, 101)
+"""Recalls at which COCO samples the precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,10 @@ class Ranking:
 
 
 class Rankings:
-    """Rankings of one class for any slice; stores what slices and thresholds share."""
+    """Rankings of one class: call it with a slice and a threshold.
+
+    The detections are sorted once, for all slices and thresholds.
+    """
 
     def __init__(
         self, objects: Objects, detections: Detections, matches: Matches, *, label: int
@@ -53,15 +57,17 @@ class Rankings:
 
     def __call__(self, slice_: Slice, threshold_row: int) -> Ranking:
         """Return the ranking in a slice at the IoU ``THRESHOLDS[threshold_row]``."""
-        # One more entry for UNMATCHED, which indexes the last row.
-        inside_M = np.append(self.is_gt_M & slice_.objects_M, False)
+        # The entry at the end is for UNMATCHED, -1, which indexes the last one.
+        in_slice_M = np.append(self.is_gt_M & slice_.objects_M, False)
         matched_R = self.matched_TR[threshold_row]
-        is_tp_R = inside_M[matched_R]
-        counts_R = is_tp_R | ((matched_R == UNMATCHED) & slice_.false_positive_D[self.rows_R])
+        is_tp_R = in_slice_M[matched_R]
+        is_fp_R = (matched_R == UNMATCHED) & slice_.false_positive_D[self.rows_R]
+        # Other detections match an ignored object or one outside of the slice, and do not count.
+        is_counted_R = is_tp_R | is_fp_R
         return Ranking(
-            scores_R=self.scores_R[counts_R],
-            is_tp_R=is_tp_R[counts_R],
-            objects=int(inside_M.sum()),
+            scores_R=self.scores_R[is_counted_R],
+            is_tp_R=is_tp_R[is_counted_R],
+            objects=int(in_slice_M.sum()),
             images=slice_.images,
         )
 
@@ -78,7 +84,7 @@ def precision_at_recalls(ranking: Ranking) -> Floats:
 
 
 def recall(ranking: Ranking) -> float:
-    """Compute the fraction of objects found; NaN without objects."""
+    """Compute the fraction of objects that are detected; NaN without objects."""
     return float(ranking.is_tp_R.sum() / ranking.objects) if ranking.objects else math.nan
 
 
@@ -103,13 +109,13 @@ class Score:
 
 def score_slice(rankings: Rankings, slice_: Slice) -> tuple[Score, Ranking]:
     """Score one class in one slice; also return its ranking at IoU 0.50, for other metrics."""
-    each = [rankings(slice_, row) for row in range(len(THRESHOLDS))]
-    precision_T = [float(precision_at_recalls(ranking).mean()) for ranking in each]
+    by_threshold = [rankings(slice_, row) for row in range(len(THRESHOLDS))]
+    precision_T = [float(precision_at_recalls(ranking).mean()) for ranking in by_threshold]
     score = Score(
         ap=float(np.mean(precision_T)),
         ap50=precision_T[0],
-        ar=float(np.mean([recall(ranking) for ranking in each])),
+        ar=float(np.mean([recall(ranking) for ranking in by_threshold])),
         miss_rate=math.nan,
-        count=each[0].objects,
+        count=by_threshold[0].objects,
     )
-    return score, each[0]
+    return score, by_threshold[0]

@@ -1,4 +1,4 @@
-"""Data of a metric: one record per image while it runs, then columns for the whole data set.
+"""Data of a metric: one record per image during the evaluation, then arrays for the whole data set.
 
 Letters: D detections.
 """
@@ -17,8 +17,10 @@ from drivemim.array_types import Bools, Floats, Ints
 from drivemim.errors import ConfigError, DataError
 
 Record = dict[str, Any]
+"""Ground truth and predictions of one image, from :func:`image_record`."""
 
 UNKNOWN_MOTION = -1
+"""Value of ``Objects.motions_M`` for an object of which it is unknown whether it moves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Objects:
         images_M: row of the object's image.
         boxes_M4: (x1, y1, x2, y2), pixels of the original image.
         labels_M: class of the object.
-        ignored_M: True if the object counts neither as found nor as missed.
+        ignored_M: True if the object counts neither as detected nor as missed.
         distances_M: metres, not finite where unknown.
         visibilities_M: nuScenes' level, 1 (0-40 %) to 4 (80-100 %); 0 where unknown.
         motions_M: 1 moving, 0 still, -1 unknown.
@@ -86,14 +88,14 @@ def image_record(sample: dict[str, Any]) -> Record:
             [each.get("moving", UNKNOWN_MOTION) for each in instances], dtype=np.int64
         ),
         "crowds": np.array([bool(each.get("crowd", 0)) for each in instances], dtype=bool),
-        "found_boxes": float_array(predicted["bboxes"]).reshape(-1, 4),
-        "found_labels": float_array(predicted["labels"]).astype(np.int64),
-        "found_scores": float_array(predicted["scores"]),
+        "predicted_boxes": float_array(predicted["bboxes"]).reshape(-1, 4),
+        "predicted_labels": float_array(predicted["labels"]).astype(np.int64),
+        "predicted_scores": float_array(predicted["scores"]),
     }
-    for key in ("found_boxes", "found_scores"):
-        if not np.isfinite(record[key]).all():
+    for kind in ("boxes", "scores"):
+        if not np.isfinite(record[f"predicted_{kind}"]).all():
             raise DataError(
-                f"the detector's {key.removeprefix('found_')} for {name} are not all finite: its "
+                f"the detector's {kind} for {name} are not all finite: its "
                 "weights diverged; evaluate an earlier checkpoint"
             )
     return record
@@ -120,10 +122,10 @@ def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
         crowds_M=join("crowds", np.zeros(0, bool)),
     )
     detections = Detections(
-        images_D=rows("found_labels"),
-        boxes_D4=join("found_boxes", no_boxes),
-        labels_D=join("found_labels", integers),
-        scores_D=join("found_scores", nothing),
+        images_D=rows("predicted_labels"),
+        boxes_D4=join("predicted_boxes", no_boxes),
+        labels_D=join("predicted_labels", integers),
+        scores_D=join("predicted_scores", nothing),
     )
     return objects, detections
 

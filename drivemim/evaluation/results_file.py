@@ -13,15 +13,16 @@ from drivemim.errors import DataError
 from drivemim.evaluation.curves import ClassCurves
 
 CURVES = "curves"
+"""Key of the curves in the file."""
 
 
 def results_json(
     numbers: Mapping[str, Any], curves: Mapping[str, ClassCurves] | None = None
 ) -> bytes:
-    """Return the contents of the file; NaN becomes ``null``, which every reader accepts.
+    """Return the contents of the file; NaN becomes ``null``, because JSON has no NaN.
 
     Args:
-        numbers: name to value, a number or another JSON value.
+        numbers: values by name: numbers or other JSON values.
         curves: curves of each class, stored under ``curves``.
     """
     content: dict[str, Any] = dict(numbers)
@@ -31,7 +32,7 @@ def results_json(
 
 
 def read_metrics(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Read the numbers of a results file by name, NaN if unknown.
+    """Read the numbers of a results file by name; ``null`` is read as NaN, other values left out.
 
     Raises:
         FileNotFoundError: if the file does not exist.

@@ -11,6 +11,7 @@ from drivemim.evaluation.precision_recall import Score
 from drivemim.evaluation.slices import WHOLE
 
 _CLASSES_ABREAST = 3
+"""Most classes in one block of the table, so that its lines fit a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +85,15 @@ def _suffix(slice_name: str) -> str:
 
 
 def _block(scores: DetectionScores, labels: Sequence[int]) -> str:
+    """Format the scores of some classes, one row per slice."""
     rows = [["slice"]]
     for label in labels:
         name = scores.classes[label]
         rows[0] += [f"{name} {title}" for title in _titles(name in scores.miss_rate_classes)]
-    for slice_name, found in scores.table.items():
+    for slice_name, slice_scores in scores.table.items():
         row = [slice_name]
         for label in labels:
-            score = found[label]
+            score = slice_scores[label]
             row += [_percent(score.ap), _percent(score.ap50), _percent(score.ar)]
             if scores.classes[label] in scores.miss_rate_classes:
                 row.append(_percent(score.miss_rate))

@@ -1,9 +1,10 @@
 """Slices: subsets of a data set by distance, visibility, size, motion, camera or condition.
 
 Each slice evaluates a subset. Objects outside it are ignored: a detection that matches one is
-neither a true nor a false positive there, whatever else it overlaps. Unmatched detections (false
-positives) have no distance, visibility or motion, so slices by these count all of them. Size slices
-count false positives of the same size; camera and condition slices count those in their images.
+neither a true nor a false positive in the slice, whatever else it overlaps. Unmatched detections
+(false positives) have no distance, visibility or motion, so slices by these count all of them. Size
+slices count false positives of the same size; camera and condition slices count those in their
+images.
 
 Letters: D detections.
 """
@@ -22,7 +23,9 @@ from drivemim.evaluation.records import Detections, Objects
 
 CONDITIONS = ("day", "night", "rain")
 VISIBILITIES = (1, 2, 3, 4)
+"""nuScenes' levels: 0-40 %, 40-60 %, 60-80 % and 80-100 % visible."""
 MOTIONS = ("still", "moving")
+"""Names of the values 0 and 1 of ``Objects.motions_M``."""
 WHOLE = "all"
 """Name of the slice of the whole data set."""
 
@@ -185,6 +188,7 @@ def _bins(values: Floats, edges: Sequence[float]) -> Ints:
 def _object_slices(
     names: Sequence[str], bins_M: Ints, detections: Detections, images: int
 ) -> list[Slice]:
+    """Return a slice per name, with the objects whose bin is the name's position."""
     every_D = np.ones(len(detections.labels_D), bool)
     return [
         Slice(name=name, objects_M=bins_M == row, false_positive_D=every_D, images=images)
@@ -195,6 +199,7 @@ def _object_slices(
 def _image_slice(
     name: str, inside: Sequence[bool], objects: Objects, detections: Detections
 ) -> Slice:
+    """Return the slice of some images; ``inside`` says for every image whether it is one."""
     chosen = np.asarray(inside, dtype=bool)
     return Slice(
         name=name,

@@ -17,6 +17,7 @@ import numpy as np
 from drivemim.array_types import Bools, Floats, Ints
 
 _CORNERS_42 = np.array([[0.5, 0.5], [0.5, -0.5], [-0.5, -0.5], [-0.5, 0.5]])
+"""Corners of a rectangle of length and width 1 around the origin."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,13 +85,13 @@ def merge_views(
         raise ValueError(
             f"overlap={overlap} must be in [0, 1], and max_boxes={max_boxes} not negative"
         )
-    parts: dict[str, list[GlobalBoxes]] = {}
+    views_by_sample: dict[str, list[GlobalBoxes]] = {}
     for token, boxes in views:
-        parts.setdefault(token, []).append(boxes)
+        views_by_sample.setdefault(token, []).append(boxes)
     merged = {}
-    for token, several in parts.items():
-        kept = _suppress(_in_order(_join(several)), overlap)
-        merged[token] = kept.take(np.arange(min(len(kept), max_boxes)))
+    for token, sample_views in views_by_sample.items():
+        remaining = _suppress(_in_order(_join(sample_views)), overlap)
+        merged[token] = remaining.take(np.arange(min(len(remaining), max_boxes)))
     return merged
 
 
@@ -128,19 +129,21 @@ def ground_overlaps(boxes: GlobalBoxes) -> tuple[Ints, Floats]:
 
 
 def _suppress(boxes: GlobalBoxes, overlap: float) -> GlobalBoxes:
+    """Remove boxes that overlap a better one of their class; ``boxes`` are sorted, best first."""
     pairs, overlaps = ground_overlaps(boxes)
     kept = np.ones(len(boxes), bool)
-    # Ordered by the better box, so it is already known whether that box is kept.
+    # The pairs are sorted by their better box. When a pair is reached, all pairs in which that box
+    # is the lower one have passed, so it is known whether it is kept.
     for better, lower in pairs[overlaps > overlap]:
         if kept[better]:
             kept[lower] = False
     return boxes.take(kept)
 
 
-def _join(several: list[GlobalBoxes]) -> GlobalBoxes:
+def _join(views: list[GlobalBoxes]) -> GlobalBoxes:
     return GlobalBoxes(
         **{
-            each.name: np.concatenate([getattr(boxes, each.name) for boxes in several])
+            each.name: np.concatenate([getattr(boxes, each.name) for boxes in views])
             for each in fields(GlobalBoxes)
         }
     )

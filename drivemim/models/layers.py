@@ -25,7 +25,15 @@ def initialize(module: nn.Module) -> None:
 def attend(
     queries_BQD: Tensor, keys_BSD: Tensor, values_BSD: Tensor, heads: int, use_BS: Tensor | None
 ) -> Tensor:
-    """Apply multi-head attention; ``use_BS`` False excludes a key for all queries of its row."""
+    """Apply multi-head attention: (B, Q, D).
+
+    Args:
+        queries_BQD: queries.
+        keys_BSD: keys.
+        values_BSD: values.
+        heads: number of heads, a divisor of D.
+        use_BS: bool, False excludes a key for all queries of its row; None uses all keys.
+    """
 
     def split(tokens: Tensor) -> Tensor:
         B, S, D = tokens.shape
@@ -49,16 +57,17 @@ def grid_positions(
     """Return a fixed sine-cosine embedding of each patch's column and row, from the top left.
 
     The first half of the channels encodes the column, the second the row (like in the position
-    embedding of MAE, https://arxiv.org/abs/2111.06377). It exists for any grid, and a patch keeps
-    its embedding when the image grows.
+    embedding of MAE, https://arxiv.org/abs/2111.06377). There is an embedding for every size of the
+    grid, and a patch keeps its embedding if the image grows to the right or downwards.
 
     Args:
         grid: rows and columns.
         dims: channels, a multiple of 4.
         device: device of the result.
         dtype: dtype of the result.
-        spacing: height and width of this grid's patches, in patches of the reference grid. So a
-            coarse grid over the same image gets the same positions.
+        spacing: height and width of this grid's patches, in units of a reference grid's patches. A
+            coarse grid over the same image thus gets the positions of its patches' centres in the
+            reference grid.
 
     Returns:
         (L, dims).
@@ -168,10 +177,10 @@ class Block(nn.Module):
 
 
 class KeepStatistics(AbstractContextManager[None]):
-    """Let batch normalisation update temporary copies of its running statistics.
+    """Keep the running statistics of batch normalisation unchanged inside this context.
 
-    The layers run like outside of this context, so autograd saves the same tensors. The context may
-    be entered again, for a second backward pass.
+    The layers update temporary copies. Otherwise they run like outside of the context, so autograd
+    saves the same tensors. The context may be entered again, for a second backward pass.
 
     Args:
         module: module whose batch normalisation layers, itself included, keep their statistics.

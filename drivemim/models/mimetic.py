@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 AttentionInit = Literal["xavier", "mimetic"]
-_ALIKE, _ALIKE_NOISE = 0.7, 0.7
-_MIXED, _MIXED_NOISE = -0.4, 0.4
+# The paper's numbers for a ViT: factors of the identity and of the noise in the product of queries
+# and keys, and in the product of values and projection.
+_QUERY_KEY_IDENTITY, _QUERY_KEY_NOISE = 0.7, 0.7
+_VALUE_PROJECTION_IDENTITY, _VALUE_PROJECTION_NOISE = -0.4, 0.4
 
 
 def check_attention_init(attention_init: str) -> None:
@@ -32,9 +34,9 @@ def mimetic_(
 ) -> None:
     """Initialise the weights of an attention layer in place.
 
-    Uses the paper's numbers for a ViT. In each head, the product of queries and keys is the
-    identity and noise in equal parts, as closely as a head's rank allows. The product of values and
-    projection is a small negative identity and noise.
+    In each head, the product of queries and keys is the identity and noise in equal parts, as
+    closely as a head's rank allows. The product of values and projection is a small negative
+    multiple of the identity, and noise.
 
     Args:
         queries_DD: weight of the queries, output channels first, like in ``nn.Linear``.
@@ -45,10 +47,12 @@ def mimetic_(
     """
     D = len(queries_DD)
     for queries, keys in zip(queries_DD.chunk(heads), keys_DD.chunk(heads), strict=True):
-        left, right = _factors(_near_identity(D, _ALIKE, _ALIKE_NOISE), rank=D // heads)
+        product = _near_identity(D, _QUERY_KEY_IDENTITY, _QUERY_KEY_NOISE)
+        left, right = _factors(product, rank=D // heads)
         queries.copy_(left.T)
         keys.copy_(right)
-    left, right = _factors(_near_identity(D, _MIXED, _MIXED_NOISE), rank=D)
+    product = _near_identity(D, _VALUE_PROJECTION_IDENTITY, _VALUE_PROJECTION_NOISE)
+    left, right = _factors(product, rank=D)
     values_DD.copy_(right)
     projection_DD.copy_(left)
 

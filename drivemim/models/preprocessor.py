@@ -49,7 +49,7 @@ class ClipPreprocessor(BaseDataPreprocessor):
         images = images_BTNHWC.movedim(-1, -3)
         if self.bgr_to_rgb:
             images = images.flip(-3)
-        # Reordered as bytes, which is twice as fast as reordering floats.
+        # ``contiguous`` reorders bytes here, which is twice as fast as reordering floats.
         return (images.contiguous().to(self.mean.dtype) - self.mean).div_(self.std)
 
     def restore(self, images_BTNCHW: Tensor) -> Tensor:

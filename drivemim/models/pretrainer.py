@@ -84,8 +84,8 @@ class MaskedPretrainer(BaseModel):
             if gradients are accumulated.
 
     Raises:
-        ConfigError: if the encoder is no ``MaskedEncoder``, the decoder cannot predict auxiliary
-            targets, or two have one name.
+        ConfigError: if the encoder is not a ``MaskedEncoder``, the decoder cannot predict auxiliary
+            targets, or two auxiliary targets have the same name.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class MaskedPretrainer(BaseModel):
         return teacher_map_BTNhw
 
     def patch_mask(self, mask_BTNhw: Tensor, clips: Clips) -> PatchMask:
-        """List the visible and hidden patches of a mask, once per step.
+        """List the visible and hidden patches of a mask, for the other methods.
 
         Args:
             mask_BTNhw: bool, True = hidden; result of ``mask``.
@@ -196,7 +196,8 @@ class MaskedPretrainer(BaseModel):
         """Encode the visible patches of every frame; features are zero in invalid frames.
 
         Invalid frames are not encoded, so they never enter batch statistics. If no frame of the
-        batch is valid, all are encoded, to keep every gradient defined, but without counting them.
+        batch is valid, all frames are encoded, so that every gradient is defined. Then too, they do
+        not enter batch statistics.
         """
         images_XCHW, rows_V = images_BTNCHW.flatten(0, 2), mask.valid_rows
         if rows_V is None:
@@ -234,7 +235,11 @@ class MaskedPretrainer(BaseModel):
         return predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]), losses
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
-        """Compute the losses of target, auxiliary targets and teacher, and the mask ratio."""
+        """Compute the losses of the target, the auxiliary targets and the teacher.
+
+        Returns:
+            Losses by name, and ``mask_ratio``, the hidden fraction of the patches, which is logged.
+        """
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
         if self.training and self.weights_changed:
             for each in (self.teacher, self.target, *self.auxiliary):
@@ -299,6 +304,6 @@ def _build_target(target: Mapping[str, Any], encoder: nn.Module) -> Any:
         target: config of a target.
         encoder: encoder of the pretrainer.
     """
-    kind = MODELS.get(target["type"]) if isinstance(target["type"], str) else target["type"]
-    takes_encoder = kind is not None and "encoder" in inspect.signature(kind).parameters
+    cls = MODELS.get(target["type"]) if isinstance(target["type"], str) else target["type"]
+    takes_encoder = cls is not None and "encoder" in inspect.signature(cls).parameters
     return MODELS.build({**({"encoder": encoder} if takes_encoder else {}), **target})

@@ -56,10 +56,11 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _by_index(data_sets: Sequence[_DataSet]) -> dict[str, list[_DataSet]]:
-    """Group data sets by index, named by its path only if its file name is ambiguous.
+    """Group data sets by their index.
 
-    An index that was copied or moved is the same one. Indices of folders without files beside the
-    images can be told apart by their paths only.
+    Returns:
+        Data sets by the file name of their index, or by its path if two indices have one name. A
+        copied or moved index is the same one, with several names.
     """
     groups: dict[Any, list[_DataSet]] = {}
     for data_set in data_sets:
@@ -72,7 +73,10 @@ def _by_index(data_sets: Sequence[_DataSet]) -> dict[str, list[_DataSet]]:
 
 
 def _index_of(data_set: _DataSet) -> Any:
-    """Return what tells the index of a data set from others."""
+    """Return a key that is the same for all data sets of one index.
+
+    It is made of the tables. An index of folders of images has none, so its path is the key.
+    """
     if data_set.get("tables") in (None, NO_TABLES):
         return str(data_set["index"])
     cameras = tuple(sorted([*data_set["cameras"], *data_set["left_out_cameras"]]))
@@ -86,13 +90,14 @@ def _files(data_sets: Sequence[_DataSet], *, path: bool) -> str:
 
 
 def _limits_of_index(data_sets: Sequence[_DataSet]) -> Iterator[str]:
-    """Yield what no data set of one index has."""
+    """Yield the limits of one index: what none of the data sets from it has, or what all have."""
     if all(data_set["generated"] for data_set in data_sets):
         yield "all images are generated; none is real."
     seen = {camera for data_set in data_sets for camera in data_set["cameras"]}
     if left_out := [each for each in data_sets[0]["left_out_cameras"] if each not in seen]:
         yield f"cameras not seen: {', '.join(left_out)}."
-    if len(seen) == 1 and data_sets[0]["source"] != "frames":  # in folders, cameras have no names
+    # The camera of a folder of images has no name of its own.
+    if len(seen) == 1 and data_sets[0]["source"] != "frames":
         yield f"one camera only, {next(iter(seen))}."
     if not any(data_set["described_scenes"] for data_set in data_sets):
         yield "time of day and weather are not recorded."

@@ -30,8 +30,8 @@ ARGUMENTS = {
     "lidar_points": "lidar_points",
     "drop_incomplete": "drop_incomplete",
 }
-"""Arguments of ``ClipDataset`` by their names in records. Checkpoints and exports hold these names,
-so they stay."""
+"""Names in records, and the arguments of ``ClipDataset`` that they stand for. Checkpoints and
+exports have these names, so they must not change."""
 _DEFAULTS = defaults_of(ClipDataset)
 
 
@@ -61,6 +61,7 @@ def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
 
 
 def _describe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the data set of a config of ``ClipDataset``."""
     boxes = config.get("boxes", _DEFAULTS["boxes"])
     entry: dict[str, Any] = {
         "index": str(config["index"]),
@@ -85,7 +86,14 @@ def _read(
     classes: Sequence[str],
     class_of: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Describe an index and count what is chosen from it."""
+    """Describe an index, and count the frames, scenes and objects that a data set takes from it.
+
+    Args:
+        index: the index.
+        entry: settings of the data set, from :func:`_describe`.
+        classes: class names.
+        class_of: class of each category; None or absent for other objects.
+    """
     frames, scenes, info = index.frames, index.scenes, index.info
     rows = index.scene_rows(entry["chosen"])
     cameras = index.camera_numbers(entry["cameras"])
@@ -94,8 +102,10 @@ def _read(
         chosen &= _first_frames(index, cameras, entry)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
     boxes = index.boxes
-    seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
-    counts = np.bincount(boxes.category[seen], minlength=len(index.categories))
+    in_scenes = np.zeros(0, bool)
+    if len(boxes):
+        in_scenes = np.isin(index.samples.scene[boxes.sample], rows)
+    counts = np.bincount(boxes.category[in_scenes], minlength=len(index.categories))
     object_counts = dict.fromkeys((*classes, "other"), 0)
     for category, count in zip(index.categories, counts, strict=True):
         object_counts[class_of.get(category) or "other"] += int(count)
@@ -121,10 +131,10 @@ def _read(
 
 
 def _first_frames(index: FrameIndex, cameras: Ints, entry: Mapping[str, Any]) -> Bools:
-    """Return (F,) whether a clip can begin with a frame.
+    """Return bool (F,), whether a clip can begin with each frame.
 
-    Clips begin at keyframes. If a camera has none in a sample, a clip of several cameras with a
-    ``frame_interval`` has the frame of the nearest time.
+    Clips begin at keyframes. If a camera has no keyframe in a sample, a clip of several cameras
+    with a ``frame_interval`` begins with this camera's frame of the nearest time.
     """
     first = frames_in_samples(index)
     if entry["spacing"] is not None and not entry["one_camera"]:

@@ -34,9 +34,11 @@ from drivemim.transfer.exporting import load_export_content, read_export
 from drivemim.transfer.name_matching import describe_differences
 
 _OWN = "drivemim."
+"""Beginning of the ``type`` of a backbone that only DriveMIM has."""
 _STARTED = "started from the pretrained backbone"
 """Text in the first line of every written config, so that no other config is replaced."""
 _MASKED_RESNETS = ("ResNet", "ResNetV1d", "ResNeXt")
+"""Backbones that ``MaskedResNet`` can pretrain."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def write_detector_config(
     Nothing is downloaded: weights that the user's config names are replaced before they are loaded.
 
     Args:
-        config: path of an MMDetection config, the name of one that ships with DriveMIM, or of one
-            that ships with MMDetection (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
+        config: path of an MMDetection config, or the name of a config that ships with DriveMIM or
+            with MMDetection (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
         backbone: export of ``drivemim export``.
         out: config to write; None to check only.
         plain: load by MMEngine's ``init_cfg`` from the ``.pth`` beside the export, so that training
@@ -164,17 +166,21 @@ def describe_stages(stages: tuple[StageMatch, ...]) -> str:
 
 
 def _header(config: str, backbone: str | Path, settings: list[ConfigOverride]) -> str:
+    """Return the comment of a written config: its origin, and the reason of each setting."""
     lines = [f"# {config}, {_STARTED} {Path(backbone).name}."]
-    shown: dict[str, list[str]] = {}
+    keys_by_reason: dict[str, list[str]] = {}
     for setting in settings:
-        shown.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
-    lines += [f"# {', '.join(keys)}: {reason}." for reason, keys in shown.items()]
+        keys_by_reason.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
+    lines += [f"# {', '.join(keys)}: {reason}." for reason, keys in keys_by_reason.items()]
     # A name or a reason may hold a line break, which would end the comment.
     return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
 
 
 def _base(config: str, out: str | Path | None) -> str:
-    """Return the config as ``_base_`` names it: relative to ``out``'s folder, or absolute."""
+    """Return the text for ``_base_``: the config's path relative to ``out``'s folder, or absolute.
+
+    The name of a config of MMDetection (``mmdet::...``) stays as it is.
+    """
     if "::" in config:
         return config
     path = Path(config).resolve()
@@ -216,7 +222,11 @@ def _check_paths(config: str, out: str | Path | None) -> None:
 
 
 def _read(config: str, body: str = "") -> Config:
-    """Read the config, with our lines on top."""
+    """Read a config that inherits the user's and has the lines of ``body``.
+
+    Raises:
+        ConfigError: if the config cannot be read, or cannot be inherited.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.py"
         path.write_text(f"_base_ = {_base(config, None)!r}\n{body}")
@@ -239,7 +249,18 @@ def _check_fit(
     metadata: Mapping[str, Any],
     names: tuple[str, str],
 ) -> None:
-    """Refuse another architecture, and say what would fit."""
+    """Refuse an export that does not fit the detector's backbone, and say what would fit.
+
+    Args:
+        backbone: the detector's backbone.
+        new_config: config of the detector.
+        state: weights of the export.
+        metadata: metadata of the export.
+        names: names of the config and of the export, for the message.
+
+    Raises:
+        CheckpointError: if a name or shape of a tensor differs.
+    """
     chosen, exported = new_config.model.backbone, metadata["architecture"]
     mismatch = describe_mismatch(backbone.state_dict(), state)
     if not mismatch:
@@ -249,10 +270,10 @@ def _check_fit(
     fix = f"Take a config whose backbone is {_summary(exported)}"
     if str(exported["type"]).startswith(_OWN):
         fix += " (those of configs/detection with vit in their name)"
-    # ResNets that ``MaskedResNet`` accepts.
-    plain = not chosen.get("dcn") and not chosen.get("plugins")
-    plain &= str((chosen.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
-    if short_type(chosen) in _MASKED_RESNETS and plain:
+    # ``MaskedResNet`` accepts only these settings.
+    is_maskable = not chosen.get("dcn") and not chosen.get("plugins")
+    is_maskable &= str((chosen.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
+    if short_type(chosen) in _MASKED_RESNETS and is_maskable:
         fix += (
             f", or pretrain {_summary(chosen)}: configs/pretrain/resnet50_nuscenes.py with that as "
             "model.encoder.backbone"
@@ -274,16 +295,22 @@ def _summary(architecture: Mapping[str, Any]) -> str:
 
 
 def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
-    """Return the ``.pth`` beside an export; it must hold the same weights."""
+    """Return the path of the ``.pth`` beside an export, for ``plain``.
+
+    Raises:
+        ConfigError: if MMDetection does not have the backbone.
+        FileNotFoundError: if there is no ``.pth``.
+        CheckpointError: if it has other weights than the export.
+    """
     if str(metadata["architecture"]["type"]).startswith(_OWN):
         raise ConfigError(
             f"--plain: {source.name} is of {metadata['architecture']['type']}, which only DriveMIM "
             "has; leave --plain out"
         )
     path = source.with_suffix(".pth")
-    others, _ = read_export(path)
-    if others.keys() != state.keys() or any(
-        not torch.equal(others[name], value) for name, value in state.items()
+    plain_state, _ = read_export(path)
+    if plain_state.keys() != state.keys() or any(
+        not torch.equal(plain_state[name], value) for name, value in state.items()
     ):
         raise CheckpointError(
             f"{path} has other weights than {source.name}; export both again with drivemim export"
@@ -292,7 +319,11 @@ def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[
 
 
 def _check_plain(backbone: Any, state: Mapping[str, Tensor], weights: Path) -> None:
-    """Check that ``init_cfg`` loads all tensors: MMEngine only logs those that it leaves out."""
+    """Check that ``init_cfg`` loads all tensors: MMEngine only logs those that it leaves out.
+
+    Raises:
+        CheckpointError: if a tensor is not the export's.
+    """
     with suppress_logs():
         backbone.init_weights()
     loaded = backbone.state_dict()

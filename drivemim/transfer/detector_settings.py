@@ -2,10 +2,10 @@
 
 Only settings that belong to the weights are changed. ``norm_eval`` and ``norm_cfg`` stay: whether
 batch statistics are learned depends on the number of images per GPU, and the export brings its own
-statistics. Partial freezing (``0 <= frozen_stages < num_stages``) is disabled: it assumes weights
-of an ImageNet classifier, and after masked pretraining the first stages need fine-tuning. A fully
-frozen backbone stays frozen, since that is what its user wants. A ViT with frozen blocks stays as
-it is, since no config that starts from ImageNet has one.
+statistics. Partial freezing of a ResNet (``0 <= frozen_stages < num_stages``) is disabled: it is
+the default of MMDetection's configs, which start from an ImageNet classifier, but after masked
+pretraining the first stages need fine-tuning. A fully frozen backbone stays frozen, since that is
+what its user wants. So does a ViT with frozen blocks: no config freezes them by default.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from drivemim.config.nested import short_type
 from drivemim.errors import ConfigError
 
 _LOADER = "drivemim.LoadBackbone"
+"""Hook that loads an export, and compares the features with the pretrainer's."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ def config_overrides(
     """
     settings = [*_normalization(user_config, metadata["normalization"])]
     settings += _backbone(user_config, metadata["architecture"])
-    settings += _elsewhere(user_config)
+    settings += _without_other_weights(user_config)
     settings += [
         ConfigOverride(key, value, "of the config's classes, so that MMDetection's tools see them")
         for key, value in written_settings(user_config).items()
     ]
-    return settings + (_plain(user_config, weights) if plain else _hook(user_config, weights))
+    load = _load_by_init_cfg if plain else _load_by_hook
+    return settings + load(user_config, weights)
 
 
 def check_input(user_config: Config, config: str) -> None:
@@ -106,30 +108,39 @@ def format_overrides(settings: list[ConfigOverride], user_config: Config) -> str
     """
     tree: dict[str, Any] = {}
     for setting in settings:
-        here = tree
+        node = tree
         *parents, last = setting.key.split(".")
         for part in parents:
-            here = here.setdefault(part, {})
-        here[last] = setting
+            node = node.setdefault(part, {})
+        node[last] = setting
     lines = (
-        f"{name} = {_rendered(each, *_child(user_config, name))}" for name, each in tree.items()
+        f"{name} = {_rendered(each, *_inherited(user_config, name))}" for name, each in tree.items()
     )
     return "\n".join(lines) + "\n"
 
 
-def _child(inherited: Any, name: str) -> tuple[Any, bool]:
-    """Return the inherited value of a key, and whether the key exists: its value may be None."""
-    if not isinstance(inherited, Mapping) and not isinstance(inherited, Config):
+def _inherited(parent: Any, name: str) -> tuple[Any, bool]:
+    """Return the value of a key in the inherited config, and whether it exists: it may be None."""
+    if not isinstance(parent, Mapping) and not isinstance(parent, Config):
         return None, False
-    return inherited.get(name), name in inherited
+    return parent.get(name), name in parent
 
 
-def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str:
-    # A child config's dict is merged into an inherited dict, and cannot replace any other value.
-    replaces = is_there and not isinstance(inherited, Mapping)
+def _rendered(value: Any, inherited: Any, exists: bool, depth: int = 1) -> str:
+    """Format a value as text of a config.
+
+    Args:
+        value: a ``ConfigOverride``, or a dict of them.
+        inherited: value of the same key in the inherited config.
+        exists: whether the inherited config has the key.
+        depth: level of indentation of a dict's lines.
+    """
+    # MMEngine merges a dict into an inherited dict. To replace a dict or any other value, a dict
+    # needs ``_delete_``.
+    replaces = exists and not isinstance(inherited, Mapping)
     if isinstance(value, ConfigOverride):
         content = value.value
-        if isinstance(content, Mapping) and is_there and (value.replace or replaces):
+        if isinstance(content, Mapping) and exists and (value.replace or replaces):
             content = {"_delete_": True, **content}
         both_lists = isinstance(content, list) and isinstance(inherited, list)
         if both_lists and inherited and content[: len(inherited)] == inherited:
@@ -137,7 +148,7 @@ def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str
         return _call(content)
     indent = "    " * depth
     lines = [f"{indent}_delete_=True,\n"] if replaces else []
-    lines += [f"{indent}{name}={_rendered(each, *_child(inherited, name), depth + 1)},\n"
+    lines += [f"{indent}{name}={_rendered(each, *_inherited(inherited, name), depth + 1)},\n"
               for name, each in value.items()]  # fmt: skip
     return "dict(\n" + "".join(lines) + "    " * (depth - 1) + ")"
 
@@ -155,6 +166,7 @@ def _call(value: Any) -> str:
 
 
 def _normalization(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOverride]:
+    """Return the settings of the preprocessor: mean, std and colour order of the pretraining."""
     current = user_config.model.data_preprocessor
     same = all(_numbers(current.get(key)) == exported[key] for key in ("mean", "std")) and (
         bool(current.get("bgr_to_rgb")) == exported["bgr_to_rgb"]
@@ -167,6 +179,7 @@ def _normalization(user_config: Config, exported: Mapping[str, Any]) -> list[Con
 
 
 def _backbone(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOverride]:
+    """Return the settings of the backbone that its new weights require."""
     current = user_config.model.backbone
     settings = []
     frozen, stages = current.get("frozen_stages", -1), current.get("num_stages", 4)
@@ -187,8 +200,8 @@ def _backbone(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOv
     return settings
 
 
-def _elsewhere(user_config: Config) -> list[ConfigOverride]:
-    """Return settings that disable other keys that would load weights."""
+def _without_other_weights(user_config: Config) -> list[ConfigOverride]:
+    """Return settings that disable the keys outside of the backbone that would load weights."""
     settings = []
     if user_config.get("load_from"):
         settings.append(ConfigOverride("load_from", None, "weights of a whole detector"))
@@ -200,7 +213,8 @@ def _elsewhere(user_config: Config) -> list[ConfigOverride]:
     return settings
 
 
-def _plain(user_config: Config, weights: Path) -> list[ConfigOverride]:
+def _load_by_init_cfg(user_config: Config, weights: Path) -> list[ConfigOverride]:
+    """Return the settings that load the weights without DriveMIM."""
     value = {"type": "Pretrained", "checkpoint": str(weights)}
     settings = [
         ConfigOverride("model.backbone.init_cfg", value, "the exported weights", replace=True)
@@ -219,7 +233,8 @@ def _hooks_of(user_config: Config) -> list[Any]:
     return [each for each in hooks if each.get("type") != _LOADER]
 
 
-def _hook(user_config: Config, weights: Path) -> list[ConfigOverride]:
+def _load_by_hook(user_config: Config, weights: Path) -> list[ConfigOverride]:
+    """Return the settings that load the weights by ``drivemim.LoadBackbone``."""
     imports = (user_config.get("custom_imports") or {}).get("imports") or []
     imports = [imports] if isinstance(imports, str) else list(imports)
     hook = {"type": _LOADER, "checkpoint": str(weights)}

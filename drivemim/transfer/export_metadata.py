@@ -44,7 +44,7 @@ def pretrainer_of(
     is_other = kind not in ("pretraining", "nothing")
     if config is not None:
         cfg = load_config(config)
-    elif is_other or (kind == "nothing" and "cfg" not in meta):  # even with a config inside
+    elif is_other or (kind == "nothing" and "cfg" not in meta):
         raise CheckpointError(f"{checkpoint} is not of a pretraining run. It is {kind_of(content)}")
     elif "cfg" not in meta:
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
@@ -66,7 +66,18 @@ def describe_export(
     checkpoint: str | Path,
     input_size: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """Describe what a detector, or a reader, has to know about a backbone."""
+    """Return the metadata of an export: what a detector, or a person, has to know to use it.
+
+    Args:
+        pretrainer: the pretrainer with the exported weights, in evaluation mode.
+        cfg: config of the run.
+        meta: ``meta`` of the checkpoint.
+        checkpoint: path of the checkpoint.
+        input_size: height and width, pixels; None for those of the run's training images.
+
+    Raises:
+        ConfigError: if the input size is unknown, or not a multiple of the backbone's stride.
+    """
     size = input_size or training_image_size(cfg)
     stride = pretrainer.encoder.mask_patch_size
     if any(side < 1 or side % stride for side in size):
@@ -130,20 +141,25 @@ def one_frame(image_HWC: Tensor) -> Clips:
 
 
 def _numbers(values: Any) -> list[float]:
-    """Return plain numbers, without the digits that float32 adds to them."""
+    """Return a tensor's numbers, rounded to four decimals to remove rounding errors of float32."""
     return [round(float(value), 4) for value in torch.as_tensor(values).flatten()]
 
 
 def _architecture(cfg: Config) -> dict[str, Any]:
+    """Return the config of the backbone, its ``type`` with a scope."""
     encoder = cfg.model.encoder.to_dict()
-    found: dict[str, Any] = dict(encoder.get("backbone") or encoder)
-    if "." not in str(found["type"]):
-        found["type"] = f"{cfg.get('default_scope', 'drivemim')}.{found['type']}"
-    return found
+    backbone: dict[str, Any] = dict(encoder.get("backbone") or encoder)
+    if "." not in str(backbone["type"]):
+        backbone["type"] = f"{cfg.get('default_scope', 'drivemim')}.{backbone['type']}"
+    return backbone
 
 
 def training_image_size(cfg: Config) -> tuple[int, int]:
-    """Return height and width of the images that a config trains with, pixels."""
+    """Return height and width of the images that a config trains with, pixels.
+
+    Raises:
+        ConfigError: if the config does not say, or its ``image_size`` is not a pair of numbers.
+    """
     for each in dicts_in(cfg.get("train_dataloader")):
         if (size := each.get("image_size")) is not None:
             return checked_image_size(size)

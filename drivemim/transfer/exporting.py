@@ -46,7 +46,7 @@ from drivemim.transfer.run_checkpoints import checkpoint_in, weights_of
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
 
 EXPORT = "backbone.safetensors"
-"""Name of an export beside its checkpoint, unless another is given."""
+"""Default file name of an export, which is written beside its checkpoint."""
 
 
 def export_backbone(
@@ -74,6 +74,7 @@ def export_backbone(
         recipe, version and fingerprint.
 
     Raises:
+        FileNotFoundError: if there is no such checkpoint, or no such file of ``metrics``.
         ConfigError: if ``out`` does not end in ``.safetensors``, the ``.pth`` would replace the
             checkpoint, the card would replace a page of another kind, the results are of other
             weights, or the config cannot be used.
@@ -97,7 +98,8 @@ def export_backbone(
     check_weights(checkpoint, weights, pretrainer.state_dict())
     pretrainer.load_state_dict(weights)
     pretrainer.eval()
-    meta = content.get("meta") or {}  # may be missing with --config; less is known then
+    # If the user gives the config, the checkpoint may lack ``meta``; the metadata then says less.
+    meta = content.get("meta") or {}
     metadata = describe_export(pretrainer, cfg, meta, checkpoint, input_size)
     metadata["source"]["ema"] = ema
     backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
@@ -112,7 +114,13 @@ def export_backbone(
 
 
 def _check_files(checkpoint: Path, out: Path) -> None:
-    """Refuse an export that would not be readable, or would replace another file."""
+    """Refuse a missing checkpoint, and an ``out`` that has another suffix or would replace a file.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ConfigError: if ``out`` has another suffix, or a file to be written would replace the
+            checkpoint or a page that is not a model card.
+    """
     _check_order(checkpoint, out)
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
@@ -201,7 +209,7 @@ def load_export_content(
     architecture: Mapping[str, Any] | None = None,
     tolerance: float = 1e-3,
 ) -> str:
-    """Do what :func:`load_export` does, with an export that was read already.
+    """Load an export that was read already, and verify the features, like :func:`load_export`.
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
@@ -210,6 +218,9 @@ def load_export_content(
         metadata: metadata, from :func:`read_export`.
         architecture: config of the model's backbone, to name differences.
         tolerance: largest difference of features, as a fraction of their root mean square.
+
+    Returns:
+        A line for the log.
 
     Raises:
         CheckpointError: if the export does not fit, or the features differ.
@@ -238,8 +249,8 @@ def load_weights(
 ) -> str:
     """Load the backbone of an export, or of any other checkpoint, strictly into a model.
 
-    Of another checkpoint, only names, shapes and positions are checked; its normalisation and
-    features are unknown, as the lines for the log say.
+    In a checkpoint that is not an export, only names, shapes and positions can be checked. Its
+    normalisation and features are unknown, as the lines for the log say.
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
@@ -266,7 +277,7 @@ def load_content(
     architecture: Mapping[str, Any] | None = None,
     prefix: str = "",
 ) -> str:
-    """Do what :func:`load_weights` does with a file that was read.
+    """Load weights from a file that was read already, like :func:`load_weights`.
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
@@ -275,6 +286,9 @@ def load_content(
         metadata: from the same; None if the file is not an export.
         architecture: config of the model's backbone, to name differences.
         prefix: prefix of the names to take, if the file is known to have one.
+
+    Returns:
+        Lines for the log.
 
     Raises:
         CheckpointError: if the file is a pretraining run's own checkpoint, or does not fit.
@@ -314,6 +328,7 @@ def backbone_of(model: nn.Module) -> nn.Module:
 
 
 def _kind(model: nn.Module) -> str:
+    """Return the word for a model in messages."""
     return "detector" if hasattr(model, "backbone") else "pretrainer"
 
 
@@ -330,7 +345,19 @@ def fill_backbone(
     configured: Mapping[str, Any],
     left_out: tuple[str, ...] = (),
 ) -> nn.Module:
-    """Load all weights, or none, into a model's backbone, and return the backbone."""
+    """Load all weights, or none, into a model's backbone, and return the backbone.
+
+    Args:
+        model: detector or pretrainer.
+        path: path of the file, for messages.
+        state: weights by the backbone's names.
+        exported: config of the export's backbone; empty if the file is not an export.
+        configured: config of the model's backbone; empty if unknown.
+        left_out: names in the file that are not part of the backbone.
+
+    Raises:
+        CheckpointError: if a name, shape or type differs, or a weight is not finite.
+    """
     backbone = backbone_of(model)
     if mismatch := describe_mismatch(backbone.state_dict(), state):
         differences = describe_differences(exported, configured, backbone) if exported else ""
@@ -348,7 +375,11 @@ def fill_backbone(
 
 @torch.no_grad()
 def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
-    """Compute maps of the fixed image with float32 CPU copies of the model's own parts."""
+    """Compute maps of an image with float32 CPU copies of the model's preprocessor and backbone.
+
+    Returns:
+        The maps, and their :func:`level_numbers`.
+    """
     if _kind(model) == "pretrainer":
         copied = copy.deepcopy(model).to("cpu", torch.float32)
         copied.eval()
@@ -361,8 +392,8 @@ def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
     batch = {"inputs": [image_HWC.permute(2, 0, 1).contiguous()], "data_samples": None}
     height, width = image_HWC.shape[:2]
     images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]
-    # A ViT with window attention has other features than the pretrainer. Only with full attention
-    # can they be compared.
+    # A detector's ViT with window attention has other features than the pretrainer, so they are
+    # compared with full attention.
     with getattr(backbone, "full_attention", nullcontext)():
         maps = list(backbone(images_1CHW.float()))
     return maps, level_numbers(backbone, maps)

@@ -1,9 +1,9 @@
 """Checks of whether a backbone's pretraining saw the frames that it is evaluated on.
 
-Masks may read annotated boxes, and an index may hold the images that results are measured on.
-Neither is wrong, but a result must say so. Otherwise it claims too much: it used labels that it
-does not count, or the measurement is transductive. Every comparison of backbones therefore uses
-this module first.
+Masks may read annotated boxes, and pretraining may see the images that results are measured on.
+Neither is wrong, but a result must say so. Otherwise it claims too much: the backbone used labels
+that are not counted, or the measurement is transductive. Every comparison of backbones therefore
+uses this module first.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Exposure:
 
     Attributes:
         frames: number of frames in the set.
-        images: number of them that it is known to have had as images; None if it is unknown whether
-            it had any.
-        boxes: number of them whose annotated boxes it is known to have read; None if it is unknown
-            whether it read any.
-        unrecorded: why a pretraining with DriveMIM does not record its frames, so that ``images``
-            may be more; empty if all of them do.
+        images: number of frames whose images the pretraining is known to have seen; None if it is
+            unknown whether it saw any.
+        boxes: number of frames whose annotated boxes the pretraining is known to have read; None if
+            it is unknown whether it read any.
+        unrecorded: why a pretraining with DriveMIM does not record its frames, so that it may have
+            seen more than ``images``; empty if each records them.
         boxes_unknown_by_initial_weights: whether ``boxes`` is None only because nothing is known of
             the initial weights: the recorded pretraining read no boxes.
     """
@@ -51,8 +51,8 @@ class PretrainingRecord:
     Attributes:
         data: from ``describe_data``; None if nothing is known.
         readers: classes that read boxes.
-        file: weights file of the record, if another pretraining started from it.
-        earlier: records of the weights that it started from.
+        file: file with this pretraining's weights, if another pretraining started from it.
+        earlier: records of the weights that this pretraining started from.
         why_unknown: why something is unknown, as the end of a sentence; empty if all is known.
     """
 
@@ -69,7 +69,7 @@ class PretrainingRecord:
 
     @property
     def started_from(self) -> str | None:
-        """Weights files that it started from, and those that they started from."""
+        """Names of the weights files that it started from, and what these started from; or None."""
         return " and ".join(each.file + _origin(each) for each in self.earlier) or None
 
     @property
@@ -138,7 +138,7 @@ class PretrainingRecord:
         return [*lines, self.why_unknown] if self.why_unknown else lines
 
     def _unrecorded(self) -> str:
-        """Return why a pretraining does not record its frames, which export and checkpoint do."""
+        """Return why a pretraining with DriveMIM has no record of its frames; empty if each has."""
         reasons = (each.why_unknown for each in self.chain if each.data is not None)
         return next(filter(None, reasons), "")
 
@@ -187,6 +187,7 @@ def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
 
 
 def _origin(record: PretrainingRecord) -> str:
+    """Return the end of a sentence: what a pretraining started from; empty if it is unknown."""
     return f", which started from {record.started_from}" if record.earlier else ""
 
 
@@ -255,7 +256,13 @@ def check_boxes(
 
 
 def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) -> list[str]:
-    """Return a remark if it is unknown whether images were seen and no other remark says so."""
+    """Return remarks: whether it is unknown if images were seen, unless ``remarks`` says so.
+
+    Args:
+        record: record of the pretraining.
+        where: the frames, as the command line names them.
+        exposure: exposure to those frames.
+    """
     if exposure.images is not None:
         return []
     if exposure.unrecorded:
@@ -271,7 +278,16 @@ def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) ->
 def _seen(
     data_sets: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool
 ) -> tuple[int, bool]:
-    """Count the frames that are known to be seen, and return whether all is known."""
+    """Count the frames that data sets are known to have contained.
+
+    Args:
+        data_sets: entries of ``data``.
+        frames: the frames.
+        annotated: count only frames that were in a scene with boxes.
+
+    Returns:
+        The number, and whether all other frames are known to be absent.
+    """
     seen_F, known = np.zeros(len(frames), np.bool_), True
     for data_set in data_sets:
         seen = frames_seen(data_set, frames)
@@ -281,6 +297,7 @@ def _seen(
 
 
 def _why_unknown(data: list[dict[str, Any]]) -> str:
+    """Return why it is unknown which frames a pretraining saw; empty if they are known."""
     if not data:
         return "the config of its pretraining names no index, so its data is unknown"
     for data_set in data:

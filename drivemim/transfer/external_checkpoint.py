@@ -14,9 +14,10 @@ from drivemim.errors import CheckpointError
 
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", "model_ema",
                "ema_state_dict", "state_dict_ema")  # fmt: skip
-# Prefixes by parallel training, compilation, classifiers, teachers and students, detectors, masked
-# autoencoders, MoCo v3. A teacher is the averaged model that its authors publish; those of MoCo
-# publish the base encoder.
+# Prefixes that parallel training, compilation, classifiers, teachers and students, detectors,
+# masked autoencoders and MoCo v3 add to names. In a file with several models, the first prefix of
+# this list is the backbone's: the teacher is the averaged model, which its authors publish, and
+# MoCo's authors publish the base encoder.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "teacher.", "student.", "backbone.", "encoder.",
              "base_encoder.")  # fmt: skip
 _CLASSIFIERS = ("fc.", "head.", "classifier.", "head_dist.", "fc_norm.", "pre_logits.")
@@ -39,16 +40,16 @@ class ExternalWeights:
     left_out: tuple[str, ...]
     container: str
 
-    def renamed(self, chosen: Mapping[str, str]) -> ExternalWeights:
+    def renamed(self, new_names: Mapping[str, str]) -> ExternalWeights:
         """Return the same weights under other names.
 
         Args:
-            chosen: new name by present name; weights that it does not name are left out.
+            new_names: new name by present name; weights without a new name are left out.
         """
-        dropped = tuple(self.names[name] for name in self.weights if name not in chosen)
+        dropped = tuple(self.names[name] for name in self.weights if name not in new_names)
         return ExternalWeights(
-            {new: self.weights[name] for name, new in chosen.items()},
-            {new: self.names[name] for name, new in chosen.items()},
+            {new: self.weights[name] for name, new in new_names.items()},
+            {new: self.names[name] for name, new in new_names.items()},
             (*self.left_out, *dropped),
             self.container,
         )
@@ -59,8 +60,8 @@ def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> Extern
 
     The checkpoint has a state dict, alone or under a key that training scripts use (``state_dict``,
     ``model``, ``teacher``, ``model_ema``, ...). Its names may begin with any of the usual prefixes.
-    If only some names begin with a prefix (``backbone.``, ``teacher.``), those are the backbone. A
-    classifier's layers (``fc.``, ``head.``, ...) are left out.
+    If only some names begin with a prefix (``backbone.``, ``teacher.``), the others are not part of
+    the backbone. A classifier's layers (``fc.``, ``head.``, ...) are left out.
 
     Args:
         content: content of the file.
@@ -68,7 +69,8 @@ def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> Extern
         prefix: prefix of the names to take, if known.
 
     Raises:
-        CheckpointError: if there are no weights in it, or it is of a pretraining run of DriveMIM.
+        CheckpointError: if the file has no weights whose names begin with ``prefix``, or is the
+            checkpoint of a pretraining run of DriveMIM.
     """
     state, container = _state_of(content)
     names = {name.removeprefix(prefix): name for name in state if name.startswith(prefix)}
@@ -78,20 +80,20 @@ def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> Extern
             f"and under {', '.join(_CONTAINERS)}"
             + (f", with names that begin with {prefix!r}" if prefix else "")
         )
-    while (found := next((each for each in _PREFIXES if _any(names, each)), None)) is not None:
-        if found == "encoder." and _is_pretrainer(names):
+    while (usual := _usual_prefix(names)) is not None:
+        if usual == "encoder." and _is_pretrainer(names):
             raise CheckpointError(
                 f"{path} is of a pretraining run; export its backbone with "
                 "drivemim export, which also keeps the normalisation"
             )
-        names = {name.removeprefix(found): old for name, old in names.items()
-                 if name.startswith(found)}  # fmt: skip
+        names = {name.removeprefix(usual): old for name, old in names.items()
+                 if name.startswith(usual)}  # fmt: skip
     names = {name: old for name, old in names.items() if not name.startswith(_CLASSIFIERS)}
-    kept = set(names.values())
+    used = set(names.values())
     return ExternalWeights(
         {name: state[old] for name, old in names.items()},
         names,
-        tuple(name for name in state if name not in kept),
+        tuple(name for name in state if name not in used),
         container,
     )
 
@@ -99,13 +101,14 @@ def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> Extern
 def add_batch_counts(
     weights: dict[str, Tensor], expected: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Add batch normalisation's counters if a file older than PyTorch 0.4.1 lacks them all.
+    """Add batch normalisation's counters of batches if a file lacks all of them.
 
-    Nothing reads them unless ``momentum`` is None, and they are not learned.
+    Files from before PyTorch 0.4.1 do. The counters are not learned, and a layer reads its counter
+    only if its ``momentum`` is None.
 
     Args:
         weights: weights of a file.
-        expected: the state dict to fill.
+        expected: the state dict to fill; the counters are taken from it.
     """
     counts = {
         name: value for name, value in expected.items() if name.endswith("num_batches_tracked")
@@ -114,10 +117,14 @@ def add_batch_counts(
 
 
 def describe_names(names: Mapping[str, str]) -> str:
-    """Describe how names of a file became the backbone's: empty, one prefix, or a table.
+    """Describe how names of a file became the backbone's.
 
     Args:
         names: name in the file by the backbone's own name.
+
+    Returns:
+        Empty if the names are equal; ``PREFIX* -> *`` if the file's have a prefix; else a table
+        with a line per kind of name.
     """
     prefixes = {old.removesuffix(new) if old.endswith(new) else None for new, old in names.items()}
     if len(prefixes) == 1 and (prefix := prefixes.pop()) is not None:
@@ -137,12 +144,13 @@ def _shown(name: str) -> str:
 
 
 def _is_pretrainer(names: Mapping[str, str]) -> bool:
-    """Return whether a decoder of DriveMIM is present; SimMIM's is a single layer, ``0``."""
+    """Return whether there is a decoder of DriveMIM, not that of SimMIM, which is ``decoder.0``."""
     return any(name.startswith("decoder.") and name[8:10] != "0." for name in names)
 
 
-def _any(names: Mapping[str, str], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in names)
+def _usual_prefix(names: Mapping[str, str]) -> str | None:
+    """Return the first of ``_PREFIXES`` with which a name begins; None if there is none."""
+    return next((each for each in _PREFIXES if any(n.startswith(each) for n in names)), None)
 
 
 def _state_of(content: Any) -> tuple[dict[str, Tensor], str]:

@@ -20,6 +20,7 @@ from drivemim.models.encoders.vit import ViT
 from drivemim.models.layers import grid_positions
 from drivemim.transfer.external_checkpoint import ExternalWeights
 
+# Patterns of names in files, and the names of ``drivemim.ViT``.
 _RENAMINGS = tuple(
     (re.compile(old), new)
     for old, new in (
@@ -31,6 +32,7 @@ _RENAMINGS = tuple(
         (r"^(ln1|norm1)\.", "norm."),
     )
 )
+# Parts that change the features and that ``drivemim.ViT`` does not have, and their tensors' names.
 _REFUSED = (
     ("LayerScale", re.compile(r"(^|\.)(ls[12]\.|gamma_?[12](\.|$))")),
     ("register tokens", re.compile(r"^(register_tokens?|reg_token)")),
@@ -42,8 +44,10 @@ _REFUSED = (
 )
 _TOKENS = ("cls_token", "dist_token")
 # Decoders and mask tokens of masked autoencoders, and mmpretrain's norm of the mean over patches.
-_NO_PART = re.compile(r"^(decoder[._]|mask_token$|masked_embed$|ln2\.)")
-_TOLERANCE = 2e-3  # for sines in half precision; learned positions differ by 0.5
+_NOT_ENCODER = re.compile(r"^(decoder[._]|mask_token$|masked_embed$|ln2\.)")
+# Largest difference of fixed positions from their formula: half precision differs less, learned
+# positions differ by 0.5.
+_TOLERANCE = 2e-3
 
 
 def fit_vit(
@@ -52,7 +56,7 @@ def fit_vit(
     """Rename another project's vision transformer and fit its positions.
 
     Args:
-        external: its weights.
+        external: weights of the vision transformer.
         vit: model to fill.
         path: path of the file, for messages.
 
@@ -73,16 +77,16 @@ def fit_vit(
             )
     tokens = [name for name in _TOKENS if name in external.weights]
     positions = external.weights.get("pos_embed")
-    chosen: dict[str, str] = {}
+    new_names: dict[str, str] = {}
     for name in external.weights:
-        if name not in tokens and name != "pos_embed" and not _NO_PART.search(name):
-            chosen[name] = _rename(name)
+        if name not in tokens and name != "pos_embed" and not _NOT_ENCODER.search(name):
+            new_names[name] = _rename(name)
     if positions is not None and vit.position_grid is not None:
-        chosen["pos_embed"] = "pos_embed"
-    renamed = external.renamed(chosen)
-    if len(renamed.weights) < len(chosen):
-        twice = next(new for new, count in Counter(chosen.values()).items() if count > 1)
-        names = [external.names[old] for old, new in chosen.items() if new == twice]
+        new_names["pos_embed"] = "pos_embed"
+    renamed = external.renamed(new_names)
+    if len(renamed.weights) < len(new_names):
+        twice = next(new for new, count in Counter(new_names.values()).items() if count > 1)
+        names = [external.names[old] for old, new in new_names.items() if new == twice]
         raise CheckpointError(
             f"{path} has two names for one layer: {' and '.join(names)} are both {twice}; save the "
             "weights of one model only"
@@ -112,7 +116,21 @@ def _rename(name: str) -> str:
 def _fit_positions(
     positions: Tensor, tokens: int, vit: ViT, path: str | Path
 ) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of the ViT's own positions, and a note on them."""
+    """Convert the positions of a file for the ViT.
+
+    Args:
+        positions: (1, tokens and patches, D), learned or fixed.
+        tokens: number of class and distillation tokens, which come before the patches.
+        vit: model to fill.
+        path: path of the file, for messages.
+
+    Returns:
+        ``pos_embed`` of the patches for a ViT with learned positions, nothing for one with fixed
+        positions; and a note for the log.
+
+    Raises:
+        CheckpointError: if the positions are not those of the ViT.
+    """
     check_weights(path, {"pos_embed": positions}, {"pos_embed": torch.zeros(0)})
     table_XD = positions.detach().float().flatten(0, -2)
     if table_XD.shape[1] != vit.embed_dims:
@@ -120,7 +138,7 @@ def _fit_positions(
             f"{path} has positions of {table_XD.shape[1]} channels, here embed_dims is "
             f"{vit.embed_dims}"
         )
-    # A class token may or may not have a position.
+    # Tokens may or may not have a position: the table is tried without their rows, and whole.
     tables = [table_XD[skip:] for skip in sorted({tokens, 0}, reverse=True)]
     fixed = next((known for table in tables for known in _fixed(table)), None)
     if fixed is not None:
@@ -151,22 +169,35 @@ def _fit_positions(
 
 
 def _fixed(table_LD: Tensor) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield kind and grid of the positions if they are fixed sine-cosine ones."""
+    """Yield kind and grid of positions if they are fixed sine-cosine ones.
+
+    The kind is ``columns first`` if the first half of the channels encodes the column, like in
+    ``drivemim.ViT`` and MAE; ``rows first`` if it encodes the row.
+    """
     count, dims = table_LD.shape
     if dims % 4:  # a sine and a cosine for each of row and column
         return
     for rows in (rows for rows in range(1, count + 1) if count % rows == 0):
         grid = (rows, count // rows)
-        own_LD = grid_positions(grid, dims, device=table_LD.device, dtype=table_LD.dtype)
-        columns, half = own_LD.chunk(2, dim=1)
-        swapped_LD = torch.cat([half, columns], dim=1)
-        for kind, expected_LD in (("columns first", own_LD), ("rows first", swapped_LD)):
+        positions_LD = grid_positions(grid, dims, device=table_LD.device, dtype=table_LD.dtype)
+        columns, rows_half = positions_LD.chunk(2, dim=1)
+        swapped_LD = torch.cat([rows_half, columns], dim=1)
+        for kind, expected_LD in (("columns first", positions_LD), ("rows first", swapped_LD)):
             if (table_LD - expected_LD).abs().max() < _TOLERANCE:
                 yield kind, grid
 
 
 def _learned_grid(tables: list[Tensor], vit: ViT, path: str | Path) -> tuple[int, int]:
-    """Return rows and columns of learned positions: the ViT's, or those of a square image."""
+    """Return rows and columns of learned positions: the ViT's, or those of a square image.
+
+    Args:
+        tables: the positions without and with the rows of tokens, the likelier first.
+        vit: model to fill.
+        path: path of the file, for messages.
+
+    Raises:
+        CheckpointError: if their number fits neither.
+    """
     own = vit.position_grid
     for table_LD in tables:
         if own is not None and len(table_LD) == own[0] * own[1]:
@@ -181,7 +212,9 @@ def _learned_grid(tables: list[Tensor], vit: ViT, path: str | Path) -> tuple[int
 
 
 def final_norm_advice(weights: Mapping[str, Tensor], left_out: tuple[str, ...]) -> str:
-    """Return advice for a classifier of mean features, with ``fc_norm`` instead of ``norm``.
+    """Return advice for a file of a classifier that has ``fc_norm`` instead of ``norm``.
+
+    Such a classifier normalises the mean over patches, not each patch.
 
     Args:
         weights: weights under the names of ``drivemim.ViT``.

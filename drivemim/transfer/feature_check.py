@@ -1,6 +1,6 @@
 """Statistics of a backbone's features of one fixed image.
 
-Equal statistics mean equal weights and equal input.
+Two models with equal statistics have the same weights, and normalise images in the same way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 _SAMPLES = 64
+"""Number of values of each map that are recorded."""
 
 
 def fixed_image(size: tuple[int, int]) -> Tensor:
@@ -33,7 +34,10 @@ def fixed_image(size: tuple[int, int]) -> Tensor:
 
 
 def level_numbers(backbone: nn.Module, maps: Sequence[Tensor]) -> list[int]:
-    """Return the stage or block of each map, so that two choices of levels can be compared."""
+    """Return the stage or block of each map: the backbone's ``out_indices``, else 0, 1, 2, ...
+
+    By these numbers, models that return different levels are compared at the levels of both.
+    """
     numbers = getattr(backbone, "out_indices", None)
     return (
         list(numbers) if numbers is not None and len(numbers) == len(maps) else [*range(len(maps))]
@@ -56,7 +60,7 @@ def describe_features(maps: Sequence[Tensor], levels: Sequence[int]) -> list[dic
             "shape": list(features.shape[1:]),
             "rms": float(features.float().square().mean().sqrt()),
             "means": features.float().mean(dim=(0, 2, 3)).tolist(),
-            "values": _some(features).tolist(),
+            "values": _samples(features).tolist(),
         }
         for level, features in zip(levels, maps, strict=True)
     ]
@@ -94,7 +98,7 @@ def compare_features(
             )
             continue
         means = features.float().mean(dim=(0, 2, 3))
-        computed = torch.cat([means, _some(features)])
+        computed = torch.cat([means, _samples(features)])
         expected = torch.tensor([*entry["means"], *entry["values"]])
         difference = float((computed - expected).abs().max()) / max(entry["rms"], 1e-12)
         if not difference <= tolerance:
@@ -102,6 +106,7 @@ def compare_features(
     return lines
 
 
-def _some(features_1Chw: Tensor) -> Tensor:
+def _samples(features_1Chw: Tensor) -> Tensor:
+    """Return values of a map at ``_SAMPLES`` evenly spaced positions of its flat array."""
     flat = features_1Chw.float().flatten()
     return flat[torch.linspace(0, len(flat) - 1, _SAMPLES, dtype=torch.float64).long()]

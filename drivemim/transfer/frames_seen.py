@@ -1,7 +1,7 @@
 """Compact records of the frames that a pretraining saw, and their comparison with any index.
 
-A frame is recognised by the key of its image file, which files store as ``contents``, or by the
-token of its scene.
+A frame is recognised by the key of its image file (a hash, see ``frame_keys``), or by the token of
+its scene and its camera. A record has the keys under ``contents`` and the tokens under ``scenes``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class KnownFrames:
     Args:
         index: index of the data set.
         rows: (F,) rows of ``index.frames``.
-        max_files: with more frames, their files are not read, and count as not ``readable``; None
-            for any number.
+        max_files: if there are more frames than this, no file is read, and no frame counts as
+            ``readable``. None reads any number of files.
     """
 
     def __init__(self, index: FrameIndex, rows: Ints, *, max_files: int | None = None) -> None:
@@ -47,7 +47,7 @@ class KnownFrames:
     def readable(self) -> Bools:
         """Whether the file (F,) of each frame can be read.
 
-        A frame whose file cannot be read can be used neither for training nor for evaluation.
+        A frame whose file cannot be read cannot be used, neither for training nor for evaluation.
         """
         return self._image_keys_and_readable[1]
 
@@ -72,11 +72,11 @@ class KnownFrames:
         return scene_tokens(self.index)
 
     def of_scenes(self, tokens: Collection[str], cameras: Collection[str]) -> Bools:
-        """Return which frames (F,) belong to the scenes and cameras."""
+        """Return bool (F,), which frames are of these scenes and of these cameras."""
         frames, index = self.index.frames, self.index
-        scenes = np.isin(np.arange(len(index.scenes)), _positions(tokens, self.tokens or ()))
-        seeing = np.isin(np.arange(len(index.cameras)), _positions(cameras, index.cameras))
-        return np.asarray(scenes[frames.scene[self.rows]] & seeing[frames.camera[self.rows]])
+        in_scenes = np.isin(np.arange(len(index.scenes)), _positions(tokens, self.tokens or ()))
+        in_cameras = np.isin(np.arange(len(index.cameras)), _positions(cameras, index.cameras))
+        return np.asarray(in_scenes[frames.scene[self.rows]] & in_cameras[frames.camera[self.rows]])
 
 
 def record_frames(index: FrameIndex, rows: Ints) -> dict[str, Any]:
@@ -87,11 +87,13 @@ def record_frames(index: FrameIndex, rows: Ints) -> dict[str, Any]:
         rows: (F,) rows of the frames that clips are drawn from.
 
     Returns:
-        ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
-        has ``contents``, keys of the frames' images in base64, and ``scenes``, tokens. Keys and
-        tokens are separate for ``annotated`` and ``other`` frames, and None if they are not
-        available. If files cannot be read, ``missing_images`` is their number: their frames are
-        not in ``contents``, which is None if no file can be read.
+        - ``annotated_frames``: number of frames in scenes with boxes.
+        - ``seen``: ``contents``, keys of the frames' images in base64, and ``scenes``, tokens.
+          Each has an entry for ``annotated`` frames and one for ``other`` frames. ``scenes`` is
+          None if tokens do not identify scenes. ``contents`` is None if no file can be read, or if
+          there are more than ``MAX_FILES`` and tokens identify the scenes.
+        - ``missing_images``: number of frames whose files cannot be read, which are not in
+          ``contents``; absent if it is 0.
     """
     frames = KnownFrames(index, rows)
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
@@ -142,13 +144,14 @@ def frames_seen(data_set: Mapping[str, Any], frames: KnownFrames) -> SeenFrames:
         data_set: entry of the export's ``data``.
         frames: frames to search.
     """
-    # Older exports have ``files`` or ``pictures``, keys that different frames could share, so they
-    # are ignored.
+    # Older exports have keys under ``files`` or ``pictures``. They are ignored, because different
+    # frames could have the same key.
     record = {"contents": None, "scenes": None, **(data_set.get("seen") or {})}
     groups = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     complete = False
     if record["scenes"] is not None and frames.tokens is not None:
-        # Another data set or version may contain the same scenes under other tokens.
+        # Another data set or version may contain the same scenes under other tokens, so a token
+        # that was not found proves nothing there.
         info = frames.index.info
         complete = (data_set.get("source"), data_set.get("version")) == (info.source, info.version)
         for group_F, name in zip(groups, _GROUPS, strict=True):
@@ -164,30 +167,35 @@ def frames_seen(data_set: Mapping[str, Any], frames: KnownFrames) -> SeenFrames:
 
 
 def same_images(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool | None:
-    """Return whether two data sets have the same images, but for files that could not be read.
+    """Return whether two data sets have the same images, as far as their files could be read.
 
     Args:
         then: entry of a checkpoint's ``data``.
         now: entry of the run that resumes from it.
 
     Returns:
-        None if one of them does not record its images.
+        True if the images that only one of them records are not more than those that the other
+        could not read; None if one of them does not record its images.
     """
     records = [(data_set.get("seen") or {}).get("contents") or {} for data_set in (then, now)]
     if not all(records):
         return None
     before, after = (np.concatenate([_decode(each[name]) for name in _GROUPS]) for each in records)
-    gone, new = np.setdiff1d(before, after), np.setdiff1d(after, before)
-    lost, unread = (int(data_set.get("missing_images", 0)) for data_set in (now, then))
-    return len(gone) <= lost and len(new) <= unread
+    only_before, only_after = np.setdiff1d(before, after), np.setdiff1d(after, before)
+    unread_before, unread_after = (
+        int(data_set.get("missing_images", 0)) for data_set in (then, now)
+    )
+    return len(only_before) <= unread_after and len(only_after) <= unread_before
 
 
 def _positions(names: Collection[str], among: Sequence[str]) -> list[int]:
+    """Return the positions in ``among`` of those names that it has."""
     wanted = set(names)
     return [position for position, name in enumerate(among) if name in wanted]
 
 
 def _encode(keys: NDArray[np.uint64]) -> str:
+    """Return sorted keys without duplicates as base64 text of little-endian numbers."""
     return base64.b64encode(np.unique(keys).astype("<u8").tobytes()).decode()
 
 

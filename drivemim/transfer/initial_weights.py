@@ -21,8 +21,9 @@ from drivemim.transfer.exporting import load_content
 from drivemim.transfer.run_checkpoints import weights_of
 from drivemim.transfer.weights_file import read_weights
 
-# Backbones whose parameters have the same names as in files. Others, such as Swin, convert them.
-_OWN_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
+# MMDetection's backbones whose parameters have the same names as in published files. Others, such
+# as Swin, rename the parameters of a file when they load it.
+_SAME_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
 
 
 def take_initial_weights(cfg: Config) -> dict[str, Any] | None:
@@ -30,8 +31,8 @@ def take_initial_weights(cfg: Config) -> dict[str, Any] | None:
 
     For a pretrainer, these are ``load_from`` and the ``init_cfg`` of the model, of its encoder and
     of the encoder's backbone. For a detector, it is the ``init_cfg`` of its backbone, if that is a
-    ViT, or a ResNet that starts from a file. A detector's ``load_from`` stays, and then so does the
-    ``init_cfg``.
+    ViT, or a ResNet that starts from a file. If a detector has a ``load_from``, nothing is removed:
+    MMEngine loads a whole detector.
 
     Returns:
         Arguments of the hook, or None if there is nothing to load.
@@ -55,7 +56,7 @@ def take_initial_weights(cfg: Config) -> dict[str, Any] | None:
         entry = _pretrained(part)
         if entry is None or not (is_pretrainer(cfg.model) or _is_strict(part, entry)):
             continue
-        part.init_cfg = _others(part.init_cfg)
+        part.init_cfg = _without_pretrained(part.init_cfg)
         entries[f"{key}.init_cfg"] = {
             "checkpoint": entry.get("checkpoint"),
             "prefix": str(entry.get("prefix") or ""),
@@ -123,14 +124,14 @@ def load_initial_weights(
 
 
 def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:
-    """Return whether a state dict has an encoder and another part of a pretrainer."""
+    """Return whether a state dict is of a pretrainer: it has its encoder and another part."""
     parts = {name.partition(".")[0] for name in unwrapped(state)}
     wanted = {name.partition(".")[0] for name in model.state_dict()}
     return "encoder" in parts and bool(parts & (wanted - {"encoder"}))
 
 
 def _pretrained(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the entry of an ``init_cfg`` that names a checkpoint."""
+    """Return the entry of a part's ``init_cfg`` that names a checkpoint; None if there is none."""
     init = part.get("init_cfg")
     entries = init if isinstance(init, (list, tuple)) else [init]
     for entry in entries:
@@ -139,7 +140,7 @@ def _pretrained(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def _others(init: Any) -> Any:
+def _without_pretrained(init: Any) -> Any:
     """Return an ``init_cfg`` without the entry that names a checkpoint."""
     if not isinstance(init, (list, tuple)):
         return None
@@ -147,5 +148,9 @@ def _others(init: Any) -> Any:
 
 
 def _is_strict(backbone: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Return whether every tensor of a detector's backbone has to be in its checkpoint.
+
+    Published weights (``torchvision://resnet50``) are left to MMEngine.
+    """
     kind, path = short_type(backbone), str(entry.get("checkpoint"))
-    return kind == "ViT" or (kind in _OWN_NAMES and "://" not in path)
+    return kind == "ViT" or (kind in _SAME_NAMES and "://" not in path)

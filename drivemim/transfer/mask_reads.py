@@ -17,29 +17,30 @@ from drivemim.registry import BOX_SOURCES, MASKS, MODELS, current_name
 def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Name the classes and settings that read the boxes, tracks and lidar points of the data.
 
-    A class lists in ``reads`` what it reads, like ``MaskStrategy``. A mask strategy that does not
-    is assumed to read everything, and so is a mask, decoder, target (auxiliary ones, too) or
-    teacher of a class that is not found.
+    A class lists in its attribute ``reads`` what it reads. A mask strategy without it is assumed to
+    read everything, and so is a mask strategy, decoder, target, auxiliary target or teacher whose
+    class is not found.
 
     Args:
         cfg: config of the run.
         data: from ``describe_data``.
 
     Returns:
-        Names for ``boxes``, ``tracks`` and ``lidar``; empty if the data have none.
+        Lists of names for ``boxes``, ``tracks`` and ``lidar``; empty where the data have none.
     """
     boxes = any(has_boxes(data_set) for data_set in data)
     lidar = any(data_set["lidar_points"] for data_set in data)
     available = {"boxes": boxes, "tracks": boxes, "lidar": lidar}
     readers: dict[str, list[str]] = {kind: [] for kind in READABLE}
     model = cfg.get("model") or {}
-    others = map(model.get, ("decoder", "target", "patch_weights", "teacher"))
+    parts = map(model.get, ("decoder", "target", "patch_weights", "teacher"))
     auxiliary = dicts_in(model.get("auxiliary"))
-    with_clips = [*dicts_in(model.get("masking")), *auxiliary, *others]
+    # Only these parts of the model get the clips, and could read more than images.
+    parts_with_clips = [*dicts_in(model.get("masking")), *auxiliary, *parts]
     for config in dicts_in(model):
         reads, name = _reads(config), short_type(config)
         if reads is None:
-            reads = frozenset(READABLE if any(config is each for each in with_clips) else ())
+            reads = frozenset(READABLE if any(config is each for each in parts_with_clips) else ())
         for kind in READABLE:
             if available[kind] and kind in reads and name not in readers[kind]:
                 readers[kind].append(name)
@@ -53,9 +54,9 @@ def boxes_from(boxes: str | Mapping[str, Any] | None) -> BoxOrigin | None:
     if boxes is None:
         return None
     name = str(boxes["type"] if isinstance(boxes, Mapping) else boxes)
-    kind = BOX_SOURCES.get(current_name(name))
-    origin = getattr(kind, "origin", None)
-    # For an unknown class or origin, the worst is assumed.
+    cls = BOX_SOURCES.get(current_name(name))
+    origin = getattr(cls, "origin", None)
+    # If the class or its origin is unknown, the boxes may be labels.
     return origin if origin in get_args(BoxOrigin) else "annotations"
 
 
@@ -73,11 +74,14 @@ def _has_focus(data_set: Mapping[str, Any]) -> bool:
 
 
 def _reads(config: Mapping[str, Any]) -> frozenset[str] | None:
-    """Return what the class of a config's dict reads; None for a class that is not found."""
-    kind = config.get("type", dict)
-    if isinstance(kind, str):
-        scope, _, _ = kind.rpartition(".")
-        kind = MASKS.get(current_name(kind)) or (
-            MODELS.get(kind) if scope in ("", "drivemim") else None
+    """Return what the class of a config's dict reads; None for a class that is not found.
+
+    A dict without ``type`` is no class and reads nothing.
+    """
+    cls = config.get("type", dict)
+    if isinstance(cls, str):
+        scope, _, _ = cls.rpartition(".")
+        cls = MASKS.get(current_name(cls)) or (
+            MODELS.get(cls) if scope in ("", "drivemim") else None
         )
-    return None if kind is None else frozenset(getattr(kind, "reads", ()))
+    return None if cls is None else frozenset(getattr(cls, "reads", ()))

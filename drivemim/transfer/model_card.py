@@ -20,7 +20,7 @@ from drivemim.transfer.mask_reads import has_boxes
 from drivemim.transfer.weights_file import read_weights
 
 TITLE = "# Model card of "
-_MAX_NUMBERS = 60
+_MAX_NUMBERS = 60  # that a card shows of one results file
 _UNKNOWN, _NOT_READ, _UNRECORDED = "not known", "not read", "not recorded"
 
 
@@ -34,7 +34,7 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
         File and content by name, without curves.
 
     Raises:
-        ConfigError: if one has another form or a name occurs twice.
+        ConfigError: if an item of ``named`` has another form, or a name occurs twice.
         FileNotFoundError: if there is no such file.
         DataError: if a file is not a JSON object, or contains no number.
     """
@@ -51,7 +51,7 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DataError(f"--metrics {each}: {file} is not JSON: {error}") from error
         if isinstance(content, dict):
-            # Points of charts, which mean nothing individually.
+            # A table of the points of a chart would say nothing.
             content.pop(CURVES, None)
         if not isinstance(content, dict) or not list(_numbers(content)):
             raise DataError(f"--metrics {each}: {file} contains no number")
@@ -67,7 +67,7 @@ def check_card_results(
     A file that does not exist any more is not compared.
 
     Raises:
-        ConfigError: naming both files.
+        ConfigError: if results are of other weights; the message names both files.
     """
     for name, (path, content) in results.items():
         named = content.get("checkpoint")
@@ -84,10 +84,10 @@ def check_card_results(
 
 
 def check_card_path(path: Path) -> None:
-    """Refuse to replace a page that is not a model card.
+    """Refuse to replace a file that is not a model card.
 
     Raises:
-        ConfigError: naming the page.
+        ConfigError: if the file exists and does not begin like a card.
     """
     if path.is_file() and not path.read_text(errors="replace").startswith(TITLE):
         raise ConfigError(
@@ -120,7 +120,7 @@ def render_card(
 
 
 def _all_data(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a paragraph per data set, those of earlier pretrainings last."""
+    """Yield a table per data set; those of the pretrainings that it started from are last."""
     for record in records_of(metadata):
         earlier = "" if record is metadata else f"Data of the earlier {record['file']}:\n\n"
         for data_set in record["data"] or ():
@@ -210,7 +210,7 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
 
 
 def _started_from(recipe: Mapping[str, Any]) -> str:
-    """Name the weights that a run started from, and those that they started from."""
+    """Name the weights that a run started from, and what their own pretraining started from."""
     if recipe.get("started_from") is None:
         return "random initialisation"
     names = []
@@ -223,27 +223,27 @@ def _started_from(recipe: Mapping[str, Any]) -> str:
 
 
 def _all_masks(metadata: Mapping[str, Any]) -> str:
-    """Format the masks, also those of the pretrainings that it started from.
+    """Format the masks of a pretraining, and other masks of those that it started from.
 
-    A run that is resumed with other masks counts as started from the earlier run, so the legs in
-    ``resumed`` have the same masks.
+    ``resumed`` is not searched: a run that is resumed with other masks is recorded as one that
+    started from the earlier run.
     """
     own, *earlier = records_of(metadata)
-    found = [
+    earlier_masks = [
         f"{_config(mask) if mask else _UNKNOWN} ({record['file']})"
         for record in earlier
         if (mask := record["recipe"].get("masking")) != own["recipe"]["masking"]
     ]
-    return "; before: ".join([_config(own["recipe"]["masking"]), *found])
+    return "; before: ".join([_config(own["recipe"]["masking"]), *earlier_masks])
 
 
 def _all_settings(key: str, metadata: Mapping[str, Any], none: str = _UNKNOWN) -> str:
-    """Format a setting, also of the legs before a run was resumed and of earlier pretrainings.
+    """Format a setting, and its other values before the run was resumed or in earlier pretrainings.
 
     Args:
-        key: of the recipe.
+        key: key of the recipe.
         metadata: metadata of the export.
-        none: word for no value.
+        none: word for an empty value.
     """
     own, *earlier = _recipes_of(metadata)
     texts = [_setting(own[key], none)] + [
@@ -255,9 +255,9 @@ def _all_settings(key: str, metadata: Mapping[str, Any], none: str = _UNKNOWN) -
 
 
 def _recipes_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the recipe of every leg of a pretraining, and of those that it started from.
+    """Yield the recipes of a pretraining, and of those that it started from.
 
-    Weights of unknown data have no recipe.
+    A resumed pretraining has a recipe for each time that it ran; weights of unknown data have none.
     """
     for record in records_of(metadata):
         if record["data"] is not None:
@@ -272,19 +272,19 @@ def _setting(value: Any, none: str) -> str:
 
 
 def _all_reads(kind: str, metadata: Mapping[str, Any]) -> str:
-    """Say what reads boxes, tracks or lidar, also in the pretrainings that it started from."""
+    """Say what reads boxes, tracks or lidar in a pretraining, and in those that it started from."""
     own, *earlier = records_of(metadata)
-    found = []
+    texts = []
     for record in earlier:
         if record["data"] is None:
-            found.append(f"{_UNKNOWN} ({record['file']})")
+            texts.append(f"{_UNKNOWN} ({record['file']})")
         elif (text := _read(kind, record["recipe"], record["data"])) != _NOT_READ:
-            found.append(f"{text} ({record['file']})")
-    return "; before: ".join([_read(kind, own["recipe"], own["data"]), *found])
+            texts.append(f"{text} ({record['file']})")
+    return "; before: ".join([_read(kind, own["recipe"], own["data"]), *texts])
 
 
 def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> str:
-    """Say which classes read boxes, tracks or lidar, and where boxes come from."""
+    """Say which classes of one pretraining read boxes, tracks or lidar; for boxes, their origin."""
     # Older exports record only whether masks read boxes.
     reads = recipe.get("reads") or {"boxes": ["its masks"] * bool(recipe.get("masks_use_boxes"))}
     readers = ", ".join(reads.get(kind, ()))
@@ -317,7 +317,7 @@ def _metrics(
         numbers = list(_numbers(content))
         more = len(numbers) - _MAX_NUMBERS
         rest = f"\n\nAnd {more} more in the file." if more > 0 else ""
-        # What was measured: the checkpoint, index and splits that a probe names.
+        # Texts say what was measured, such as the checkpoint, index and splits of a probe.
         words = {key: value for key, value in content.items() if isinstance(value, str)}
         table = _table({**words, **dict(numbers[:_MAX_NUMBERS])})
         sections.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
@@ -347,7 +347,7 @@ def _use(name: str, metadata: Mapping[str, Any]) -> str:
 
 
 def _interval(steps: int, seconds: float | None) -> str:
-    """Describe what lies between the time steps of a clip."""
+    """Describe the interval between the time steps of a clip."""
     if steps == 1:
         return "none, a single time step"
     return "one keyframe to the next" if seconds is None else f"{seconds:g} s"

@@ -38,19 +38,20 @@ def describe_differences(
     defaults = {} if backbone is None else defaults_of(type(backbone))
     lines = []
     for key in sorted({*exported, *configured} - _FREE_KEYS):
-        there, here = (
+        exported_value, value = (
             _comparable(key, config.get(key, defaults.get(key, "default")))
             for config in (exported, configured)
         )
-        if json.dumps(here, default=str) != json.dumps(there, default=str):
-            lines.append(f"{key} is {there}, here {here}")
+        if json.dumps(value, default=str) != json.dumps(exported_value, default=str):
+            lines.append(f"{key} is {exported_value}, here {value}")
     return "; ".join(lines)
 
 
 def _comparable(key: str, value: Any) -> Any:
-    """Remove from a ``norm_cfg`` what does not change its parameters, such as ``Sync``."""
+    """Return a value; of a ``norm_cfg``, only what changes the layer's parameters or output."""
     if key == "norm_cfg" and isinstance(value, Mapping):
-        kept = {name: each for name, each in value.items() if name not in ("requires_grad",
-                                                                         "_scope_")}  # fmt: skip
-        return {**kept, "type": str(value.get("type")).removeprefix("Sync")}
+        settings = {
+            name: each for name, each in value.items() if name not in ("requires_grad", "_scope_")
+        }
+        return {**settings, "type": str(value.get("type")).removeprefix("Sync")}
     return value

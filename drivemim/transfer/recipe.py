@@ -27,7 +27,8 @@ SETTINGS = {
     "schedule": "param_scheduler",
     "averaged": "EMAHook",
 }
-"""Settings of a run that ``describe_settings`` returns, and their places in a config."""
+"""Settings of a run that ``describe_settings`` returns, and the key or hook of the config that has
+each, for messages."""
 
 
 def describe_settings(cfg: Config) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def describe_settings(cfg: Config) -> dict[str, Any]:
 
 
 def _recorded(value: Any) -> Any:
-    """Convert a part of a config to JSON types, with keys in the order of a config's text."""
+    """Convert a part of a config to JSON types, with sorted keys."""
     if isinstance(value, Mapping):
         return {str(key): _recorded(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, (list, tuple)):
@@ -69,30 +70,37 @@ def _recorded(value: Any) -> Any:
 
 
 def changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings that differ between two legs of a resumed run, as changes of the config.
+    """Yield the settings that a resumed run changes: ``KEY=VALUE before, VALUE now``.
 
     Args:
-        then: recipe of the earlier leg; of an older version, it may lack settings.
-        now: recipe of the later leg.
+        then: recipe of the run that wrote the checkpoint; that of an older version of DriveMIM may
+            lack settings, which are not compared.
+        now: recipe of the run that resumes from it.
     """
-    for key, place in SETTINGS.items():
-        if key in then and key in now:
-            yield from _changes(place, then[key], now[key])
+    for setting, key in SETTINGS.items():
+        if setting in then and setting in now:
+            yield from _changes(key, then[setting], now[setting])
 
 
-def _changes(place: str, then: Any, now: Any) -> Iterator[str]:
-    """Yield the smallest parts of two configs that differ."""
+def _changes(key: str, then: Any, now: Any) -> Iterator[str]:
+    """Yield the smallest parts of two values that differ.
+
+    Args:
+        key: dotted key of the values, for the text.
+        then: earlier value.
+        now: later value.
+    """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         if then.get("type") == now.get("type"):
-            for key in dict.fromkeys((*then, *now)):
-                yield from _changes(f"{place}.{key}", then.get(key), now.get(key))
+            for name in dict.fromkeys((*then, *now)):
+                yield from _changes(f"{key}.{name}", then.get(name), now.get(name))
             return
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for number, pair in enumerate(zip(then, now, strict=True)):
-            yield from _changes(f"{place}.{number}", *pair)
+            yield from _changes(f"{key}.{number}", *pair)
         return
     if then != now:
-        yield f"{place}={then} before, {now} now"
+        yield f"{key}={then} before, {now} now"
 
 
 def describe_recipe(
@@ -132,8 +140,8 @@ def initial_weights_of(cfg: Config) -> list[str]:
     The ``load_from`` of a resumed run is its own checkpoint, which is not included.
 
     Args:
-        cfg: config as it was written, or as the run left it, with hooks that load what other keys
-            named.
+        cfg: config of the run. It may be the one that a run saved, in which a ``LoadBackbone`` hook
+            has taken the place of ``load_from`` and ``init_cfg``.
     """
     weights = [] if cfg.get("resume") else [cfg.get("load_from")]
     for hook in cfg.get("custom_hooks") or ():
@@ -147,12 +155,17 @@ def initial_weights_of(cfg: Config) -> list[str]:
 
 
 def begin_counts(cfg: Config, data: list[dict[str, Any]], processes: int) -> dict[str, Any]:
-    """Return what a run that begins needs for counting the clips and frames that it has seen.
+    """Return the numbers from which :func:`count_until` counts the clips and frames of a new run.
 
     Args:
         cfg: config of the run.
         data: from ``describe_data``.
         processes: number of training processes.
+
+    Returns:
+        ``processes``, ``clips_per_iteration`` and ``frames_per_clip``, the latter two None if
+        unknown; ``since``, the iteration from which these hold; and ``before``, the clips and
+        frames seen until then.
     """
     batch = (cfg.get("train_dataloader") or {}).get("batch_size")
     return {
@@ -167,15 +180,17 @@ def begin_counts(cfg: Config, data: list[dict[str, Any]], processes: int) -> dic
 def continue_counts(
     now: Mapping[str, Any], before: Mapping[str, Any] | None, iteration: int | None
 ) -> dict[str, Any]:
-    """Return the counts of a run that is resumed, perhaps with other batches or clips.
+    """Return the counts of a run that is resumed.
+
+    If its batches or clips have another size, the new numbers hold from the checkpoint on.
 
     Args:
         now: from :func:`begin_counts`.
         before: counts of the checkpoint; None if it records none.
         iteration: iteration of the checkpoint.
     """
-    alike = ("processes", "clips_per_iteration", "frames_per_clip")
-    if before and all(now[key] == before.get(key) for key in alike):
+    sizes = ("processes", "clips_per_iteration", "frames_per_clip")
+    if before and all(now[key] == before.get(key) for key in sizes):
         return dict(before)
     return {**now, "since": iteration, "before": list(count_until(before or {}, iteration))}
 
@@ -183,7 +198,12 @@ def continue_counts(
 def count_until(counts: Mapping[str, Any], iteration: int | None) -> tuple[int | None, int | None]:
     """Return the numbers of clips and frames seen until an iteration; None for unknown ones.
 
-    Frames that a clip lacks count as seen: a camera that is absent, or a time after the last frame.
+    Every clip counts with its full number of frames, even if frames are missing: a camera that is
+    absent, or a time after the last frame of the scene.
+
+    Args:
+        counts: from :func:`begin_counts` or :func:`continue_counts`.
+        iteration: the iteration; None if unknown.
     """
     since, per_iteration = counts.get("since"), counts.get("clips_per_iteration")
     if iteration is None or since is None or per_iteration is None:
@@ -216,6 +236,7 @@ def _last_log(checkpoint: Path, iterations: int | None) -> dict[str, Any] | None
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a log file of MMEngine, which has a JSON object per line."""
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)

@@ -16,12 +16,12 @@ from drivemim.compat import is_complete
 from drivemim.errors import CheckpointError, process_rank
 
 _PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
-_NAMED: set[tuple[Path, int]] = set()
+_WARNED: set[tuple[Path, int]] = set()
 """Incomplete checkpoints that this process has warned of, with their times of change."""
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Find the newest periodic checkpoint that is complete, and warn of newer ones that are not.
+    """Find the newest complete checkpoint of a run, and warn of newer ones that are not complete.
 
     MMEngine's ``last_checkpoint`` file is not used: after a kill it may be outdated, and in a
     copied folder it has paths of another machine.
@@ -30,7 +30,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
         folder: work directory of a run, with ``iter_N.pth`` or ``epoch_N.pth``.
 
     Raises:
-        OSError: if the folder exists and cannot be read. ``glob`` would find nothing.
+        OSError: if the folder exists and cannot be read.
     """
     checkpoints = [
         (match[1], int(match[2]), path)
@@ -51,16 +51,17 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _warn_of_skipped(paths: list[Path]) -> None:
-    """Warn of newer checkpoints that are not complete, once of each state of a file.
+    """Warn of checkpoints that are not complete.
 
-    A run looks for its newest checkpoint several times.
+    A run looks for its newest checkpoint several times. It warns again of the same file only if the
+    file has changed.
     """
-    # A run that goes on may have removed one meanwhile.
+    # A run that is still writing to the folder may have removed a checkpoint meanwhile.
     states = [(path, path.stat().st_mtime_ns) for path in paths if path.exists()]
-    new = [state for state in states if state not in _NAMED]
+    new = [state for state in states if state not in _WARNED]
     if not new or process_rank() != 0:
         return
-    _NAMED.update(new)
+    _WARNED.update(new)
     names = " and ".join(path.name for path, _ in new)
     verb = "are" if new[1:] else "is"
     print_log(
@@ -89,10 +90,15 @@ def checkpoint_in(path: Path) -> Path:
 
 
 def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
-    """Return the model's weights as trained, or averaged, under its own names.
+    """Return the weights of a training checkpoint by the model's names.
 
     MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
     prefixed ``module.``, as ``ema_state_dict``.
+
+    Args:
+        content: content of the checkpoint.
+        checkpoint: path of the checkpoint, for messages.
+        ema: return the averaged weights instead of the trained ones.
 
     Raises:
         CheckpointError: if the content is not of a training run, lacks averaged weights that are

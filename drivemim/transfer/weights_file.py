@@ -13,17 +13,21 @@ from drivemim.compat import load_any, read_checkpoint
 from drivemim.errors import CheckpointError
 
 METADATA_KEY = "drivemim"
-"""Key of an export's metadata."""
+"""Key under which a file holds the metadata of an export."""
 
 
 def read_weights(path: str | Path, *, tensors: bool = True) -> tuple[Any, dict[str, Any] | None]:
-    """Read a weights file: its content, and the metadata if it is an exported backbone.
+    """Read a weights file.
 
     Args:
         path: path of a file, or an address that MMEngine downloads, such as
             ``torchvision://resnet50``.
         tensors: whether the tensors are wanted. Without them, only the header of a ``.safetensors``
             file is read.
+
+    Returns:
+        The file's content (that of a ``.safetensors`` file as ``state_dict``), and the metadata,
+        None if the file is not an exported backbone.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -36,8 +40,8 @@ def read_weights(path: str | Path, *, tensors: bool = True) -> tuple[Any, dict[s
     if not path.is_file():
         raise FileNotFoundError(describe_missing("weights file", path))
     if path.suffix == ".safetensors":
-        if other := describe_file(path, wanted="safetensors"):
-            raise CheckpointError(f"{path} {other}")
+        if problem := describe_file(path, wanted="safetensors"):
+            raise CheckpointError(f"{path} {problem}")
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 encoded = (file.metadata() or {}).get(METADATA_KEY)
@@ -65,7 +69,7 @@ def _metadata_of(content: Any, path: str | Path) -> dict[str, Any] | None:
 
 
 def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
-    """Check the parts of the metadata that are written into configs or compared; return it.
+    """Return metadata after a check of the parts that are written into configs or compared.
 
     Raises:
         CheckpointError: if a part is missing or of another type.
@@ -75,14 +79,14 @@ def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
     try:
         normalization = metadata["normalization"]
         numbers = [*normalization["mean"], *normalization["std"], *metadata["input_size"]]
-        fine = all(isinstance(each, (int, float)) for each in numbers)
-        fine &= isinstance(normalization["bgr_to_rgb"], bool)
-        fine &= isinstance(normalization["mean"], list) and isinstance(normalization["std"], list)
-        fine &= isinstance(metadata["architecture"]["type"], str) and len(numbers) > 2
-        fine &= isinstance(metadata["fingerprint"], list)
+        is_sound = all(isinstance(each, (int, float)) for each in numbers)
+        is_sound &= isinstance(normalization["bgr_to_rgb"], bool)
+        is_sound &= all(isinstance(normalization[key], list) for key in ("mean", "std"))
+        is_sound &= isinstance(metadata["architecture"]["type"], str) and len(numbers) > 2
+        is_sound &= isinstance(metadata["fingerprint"], list)
     except (KeyError, TypeError):
-        fine = False
-    if not fine:
+        is_sound = False
+    if not is_sound:
         raise CheckpointError(
             f"{path} has metadata that drivemim export does not write; export it again"
         )

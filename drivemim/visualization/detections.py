@@ -16,11 +16,13 @@ from drivemim.array_types import Image
 from drivemim.clips import CLASSES
 from drivemim.visualization.panels import class_color, outline_box
 
+# Colours, BGR: annotated objects, annotated objects that the evaluation ignores, texts.
 TRUTH = (255, 255, 255)
 IGNORED = (150, 150, 150)
 _SCORE = (0, 0, 0)
 _FONT_SCALE = 0.35
 _DESCENDERS = frozenset("gjpqy")
+"""Letters that need room below the line of a text."""
 _LARGE = 450
 """Height in pixels above which lines and texts grow with the image."""
 
@@ -43,8 +45,8 @@ def draw_detections(
         scores_D: in [0, 1].
         truth_M4: boxes of the annotated objects, pixels.
         ignored_M: bool, True for objects that the evaluation ignores.
-        classes: names to write before the scores. Other classes than pedestrian and vehicle have
-            colours of their own.
+        classes: names to write before the scores; None writes the scores alone. Other classes than
+            pedestrian and vehicle have colours of their own.
 
     Returns:
         A copy of the image.
@@ -66,7 +68,15 @@ def draw_detections(
 def _write_label(
     image: Image, text: str, corner: tuple[int, int], color: tuple[int, int, int], scale: float
 ) -> None:
-    """Write a text in black on a chip of the box's colour, above its top left corner."""
+    """Write a text in black on a rectangle of the box's colour, above the box's top left corner.
+
+    Args:
+        image: uint8, H x W x 3, drawn into.
+        text: the text.
+        corner: column and row of the corner.
+        color: colour of the box.
+        scale: size of the text; 1 for a small image.
+    """
     font, thickness = _FONT_SCALE * scale, max(1, round(scale))
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, font, thickness)
     below = below if _DESCENDERS & set(text) else 0

@@ -12,6 +12,7 @@ from typing import Protocol
 from drivemim.files import write_bytes
 
 MAX_BYTES = 5_000_000
+"""Largest size of a report, so that it can be sent by email."""
 
 STYLE = """
 :root { color-scheme: light; }
@@ -182,7 +183,7 @@ def write_report(path: Path, page: str) -> None:
     """Write the page atomically.
 
     Raises:
-        ValueError: if it is larger than ``MAX_BYTES``, too large for email.
+        ValueError: if it is larger than ``MAX_BYTES``.
     """
     data = page.encode()
     if len(data) > MAX_BYTES:

@@ -16,7 +16,7 @@ from drivemim.visualization.plots import LINE_COLORS, bare_axes
 # The first curve is the baseline: grey.
 COLORS = (LINE_COLORS[1], LINE_COLORS[0], *LINE_COLORS[2:], "#9f4fb0", "#c05621")
 MARKERS = ("s", "o", "^", "D", "v", "P")
-# Factor between the x positions of two curves at one fraction, so that their bars do not overlap.
+# Factor between the x positions of two curves at one fraction, so that error bars do not overlap.
 BESIDE = 1.05
 
 LabelCurve = Mapping[float, Estimate]
@@ -53,17 +53,18 @@ def label_curves(
 
 
 def _draw(axes: Axes, curves: Mapping[str, LabelCurve], frames: Mapping[float, int]) -> None:
+    """Draw the curves of one metric."""
     styles = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     for position, (name, curve) in enumerate(curves.items()):
         color, marker = next(styles)
         fractions = [fraction for fraction in sorted(curve) if curve[fraction].count]
-        places = [fraction * BESIDE ** (position - (len(curves) - 1) / 2) for fraction in fractions]
+        shift = BESIDE ** (position - (len(curves) - 1) / 2)
         means = [100 * curve[fraction].mean for fraction in fractions]
         widths = [curve[fraction].half_width for fraction in fractions]
         bars = [0.0 if math.isnan(width) else 100 * width for width in widths]
         axes.errorbar(
-            places, means, yerr=bars, color=color, marker=marker, markersize=4.5, capsize=3,
-            elinewidth=1, linewidth=1.6, label=name,
+            [fraction * shift for fraction in fractions], means, yerr=bars, color=color,
+            marker=marker, markersize=4.5, capsize=3, elinewidth=1, linewidth=1.6, label=name,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.minorticks_off()

@@ -1,4 +1,7 @@
-"""Pictures of the masks of each strategy on a clip, with the same landmarks in every frame.
+"""Pictures of the masks of each strategy on a clip, with landmarks.
+
+A landmark is a world point that is marked by the same number in every frame that sees it. It shows
+whether a mask hides the same place in several frames.
 
 Letters: P world points.
 """
@@ -37,7 +40,9 @@ from drivemim.visualization.panels import (
 from drivemim.visualization.picture_data import camera_names, check_width
 
 NEAREST = 2.0
-"""Smallest depth of a drawn mark, metres in front of the camera."""
+"""Metres in front of the camera; nearer landmarks are not drawn."""
+_APART = 8.0
+"""Smallest distance between landmarks, metres."""
 
 
 def draw_masks(
@@ -59,7 +64,7 @@ def draw_masks(
         config: config with ``strategies`` (configs by name) and ``dataset``, or a pretraining
             config, whose strategy and training data are used.
         out: folder for ``NAME.jpg``.
-        item: index of the clip in the data set.
+        item: position of the clip in the data set.
         options: overrides of the config, by dotted key.
         only: names of the strategies to draw; None for all.
         ratio: mask ratio; None for the config's own.
@@ -82,10 +87,10 @@ def draw_masks(
     ensure_folder(out)
     cfg = read_config(config, options)
     changes = {} if ratio is None else {"mask_ratio": ratio}
-    named = strategies_from_config(cfg.to_dict(), config, only)
+    configs = strategies_from_config(cfg.to_dict(), config, only)
     data = plain_data_of(cfg.to_dict(), config)
     with config_errors():
-        strategies = {name: build_mask({**each, **changes}) for name, each in named.items()}
+        strategies = {name: build_mask({**each, **changes}) for name, each in configs.items()}
         dataset: ClipDataset = DATASETS.build(data)
     clips = _clip(dataset, item, seed)
     check_width(width, clips)
@@ -93,13 +98,13 @@ def draw_masks(
         patch_size = patch_size_of(cfg, config) or PATCH_SIZE
     grid = patch_grid(clips.image_size, patch_size)
     landmarks_P3 = choose_landmarks(clips, marks)
-    names = camera_names(dataset, clips)
+    cameras = camera_names(dataset, clips)
     tile_width = min(clips.image_size[1], width // clips.shape[2])
     written = []
     for name, strategy in strategies.items():
         mask_BTNhw = strategy(clips, grid, clip_generators(clips), local_contrast(clips, grid))
         path = Path(out) / f"{name}.jpg"
-        panel = mask_panel(clips, mask_BTNhw, landmarks_P3, cameras=names, tile_width=tile_width)
+        panel = mask_panel(clips, mask_BTNhw, landmarks_P3, cameras=cameras, tile_width=tile_width)
         save_image(path, panel, quality=75)
         written.append(path)
     return written
@@ -121,8 +126,9 @@ def mask_panel(
 ) -> Image:
     """Draw the first clip of a batch: a row per time, a column per camera, hidden patches tinted.
 
-    Boxes have the colour of their class, with a chip in the colour of their track. A world point
-    has the same number and colour in every frame. It is also drawn where something occludes it.
+    Boxes have the colour of their class, and a small square in the colour of their track. A
+    landmark has the same number and colour in every frame. It is also drawn where something
+    occludes it.
 
     Args:
         clips: on the CPU.
@@ -148,9 +154,11 @@ def mask_panel(
 
 
 def choose_landmarks(clips: Clips, count: int) -> Tensor:
-    """Choose world points that many frames of the first clip see, far from each other.
+    """Choose world points that many frames of the first clip see, at least 8 m from each other.
 
-    They are lidar points if the clip has any, otherwise points on the ground plane.
+    They are lidar points if the clip has any, otherwise points on the ground plane: every 3 m, up
+    to 30 m in front of and behind the vehicle and 9 m beside it. If too few are far enough from
+    each other, points are repeated.
 
     Returns:
         (P, 3) in the clip's frame, metres.
@@ -160,33 +168,37 @@ def choose_landmarks(clips: Clips, count: int) -> Tensor:
     if len(candidates_P3) == 0:
         along, across = torch.arange(-30.0, 31, 3).double(), torch.arange(-9.0, 10, 3).double()
         candidates_P3 = torch.cartesian_prod(along, across, torch.zeros(1).double())
-    seen_P = np.zeros(len(candidates_P3))
+    num_frames_P = np.zeros(len(candidates_P3))
     for t, n in np.argwhere(clips.valid_BTN[0].numpy()):
-        seen_P += _project(clips, int(t), int(n), candidates_P3)[1]
+        num_frames_P += _project(clips, int(t), int(n), candidates_P3)[1]
     chosen: list[int] = []
     distance_P = np.full(len(candidates_P3), np.inf)
     for _ in range(min(count, len(candidates_P3))):
-        best = int(np.argmax(np.where(distance_P > 8.0, seen_P, -1.0)))
+        best = int(np.argmax(np.where(distance_P > _APART, num_frames_P, -1.0)))
         chosen.append(best)
-        away_P = (candidates_P3 - candidates_P3[best]).norm(dim=1).numpy()
-        distance_P = np.minimum(distance_P, away_P)
+        from_best_P = (candidates_P3 - candidates_P3[best]).norm(dim=1).numpy()
+        distance_P = np.minimum(distance_P, from_best_P)
     return candidates_P3[chosen]
 
 
 def _lidar_points(clips: Clips) -> Tensor:
     """Return the lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
     points_TNP3 = clips.points_BTNP3[0].double()
-    there_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
+    is_point_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
     world_TNP3 = unproject_points(
         points_TNP3.nan_to_num(posinf=0.0),
         clips.intrinsics_BTN33[0].double(),
         clips.camera_to_clip_BTN44[0].double(),
     )
-    return world_TNP3[there_TNP]
+    return world_TNP3[is_point_TNP]
 
 
 def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Floats, Bools]:
-    """Project points of the clip's frame to pixels; also return which are inside the image."""
+    """Project points of the clip's frame into an image.
+
+    Returns:
+        pixels (P, 2), and bool (P,), whether a point is inside the image and beyond ``NEAREST``.
+    """
     pixels_P2, depth_P = project_points(
         points_P3,
         clips.intrinsics_BTN33[0, t, n].double(),
@@ -198,7 +210,9 @@ def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Floats, B
 
 
 def _mark(tile: Image, pixel_2: Floats, number: int) -> None:
-    # Pixel i spans [i, i + 1]; OpenCV counts from the centre of pixel 0, here in 16ths of a pixel.
+    """Draw a landmark, a disc with its number (from 1), into a tile."""
+    # Pixel i spans [i, i + 1], but OpenCV counts from the centre of pixel 0. ``shift=4`` means that
+    # its coordinates are in 16ths of a pixel.
     center = [round(16 * (float(value) - 0.5)) for value in pixel_2]
     for radius, color in ((7, (255, 255, 255)), (6, track_color(number * 7 + 1))):
         cv2.circle(tile, center, 16 * radius, color, -1, cv2.LINE_AA, shift=4)

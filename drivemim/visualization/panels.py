@@ -85,7 +85,8 @@ def draw_error_map(errors_hw: AnyFloats, mask_hw: Bools, worst: float) -> Image:
 
 
 def track_color(track: int) -> Color:
-    """Return a bright colour, the same for a track in every picture, unlike nearby track ids."""
+    """Return a bright colour; a track has the same in every picture, similar ids have others."""
+    # The golden ratio spreads the hues of consecutive ids. OpenCV's hues are 0 to 179.
     hue = int(track * 0.618033988749895 % 1.0 * 180)
     pixel = np.array([[[hue, 200, 235]]], np.uint8)
     blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0]
@@ -139,7 +140,7 @@ def draw_boxes(
         image: uint8, H x W x 3.
         boxes_M4: (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
         labels_M: position in ``classes``. Negative labels are padding and not drawn.
-        tracks_M: if given, every box's top left corner has a chip in the colour of its track.
+        tracks_M: if given, every box has a small square in its track's colour at its top left.
         classes: names of the classes, which have the colours of ``class_color``.
     """
     drawn = image.copy()
@@ -237,8 +238,9 @@ def reconstruction_panel(
     valid_TN = clips.valid_BTN[index].numpy()
     mask_TNhw = reconstruction.mask_BTNhw[index].numpy()
     errors_TNhw = reconstruction.errors_BTNhw[index].to(torch.float32).numpy()
-    read = mask_TNhw & valid_TN[..., None, None]
-    worst = float(np.percentile(np.nan_to_num(errors_TNhw[read]), 95)) if read.any() else 1.0
+    has_error = mask_TNhw & valid_TN[..., None, None]
+    errors = np.nan_to_num(errors_TNhw[has_error])
+    worst = float(np.percentile(errors, 95)) if len(errors) else 1.0
     blocks = [_header(cameras or _numbered(N), tile_width)]
     for t in range(T):
         rows: tuple[list[Image], ...] = tuple([] for _ in ROWS)
@@ -329,7 +331,7 @@ def _numbered(N: int) -> list[str]:
 
 
 def _offset(clips: Clips, index: int, t: int) -> str:
-    """Format the time of a step since the clip's first valid frame, each at its earliest camera."""
+    """Format the seconds from the clip's first valid frame to the first valid frame of a step."""
     times_TN, valid_TN = clips.timestamps_BTN[index], clips.valid_BTN[index]
     if not bool(valid_TN[t].any()):
         return "missing"
@@ -338,6 +340,7 @@ def _offset(clips: Clips, index: int, t: int) -> str:
 
 
 def _tile(image: Image, width: int, valid: bool) -> Image:
+    """Resize an image to a width; an image that is not ``valid`` becomes grey, with a text."""
     H, W = _size(image)
     height = max(1, round(width * H / W))
     if not valid:

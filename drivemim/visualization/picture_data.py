@@ -18,7 +18,7 @@ def check_width(width: int, clips: Clips) -> None:
     """Refuse a picture that is too narrow for its cameras.
 
     Raises:
-        ConfigError: naming the smallest width, in pixels.
+        ConfigError: if it is; the message names the smallest width, in pixels.
     """
     cameras = clips.shape[2]
     if width < NARROWEST * cameras:
@@ -29,7 +29,12 @@ def check_width(width: int, clips: Clips) -> None:
 
 
 def camera_names(dataset: Any, clips: Clips) -> list[str] | None:
-    """Return the cameras' names; None if clips of several data sets or of one camera are mixed."""
+    """Return the names of the clips' cameras, in order.
+
+    Returns:
+        None if they are not the same for all clips: if clips come from several data sets, or if
+        each clip has one camera.
+    """
     if isinstance(dataset, ConcatDataset) or not isinstance(dataset, ClipDataset):
         return None
     if dataset.single_camera:

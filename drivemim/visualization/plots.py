@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from drivemim.files import write_bytes
 
+# In both, the second colour is grey. Bars are drawn in paler colours than lines.
 DETECTOR_COLORS = ("#2b6cb0", "#b3bac4", "#d69e2e", "#38a169")
 LINE_COLORS = ("#2b6cb0", "#8a8f98", "#d69e2e", "#38a169")
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Steps and values, from ``read_curve``."""
 
 
 def find_scalars(work_dir: Path) -> list[Path]:
@@ -36,7 +38,7 @@ def find_scalars(work_dir: Path) -> list[Path]:
 def read_curve(work_dir: Path, key: str = "loss") -> Curve:
     """Read one logged value of a run.
 
-    A resumed run repeats steps; the later value of a step counts.
+    A resumed run may log a step again. The value that was logged last is returned.
 
     Returns:
         Steps (int64, ascending) and values (float64).
@@ -48,7 +50,10 @@ def read_curve(work_dir: Path, key: str = "loss") -> Curve:
     names: set[str] = set()
     for path in find_scalars(work_dir):
         for line in path.read_text().splitlines():
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a run that was killed
+                continue
             names.update(entry)
             if key in entry:
                 values[int(entry["step"])] = float(entry[key])
@@ -59,7 +64,7 @@ def read_curve(work_dir: Path, key: str = "loss") -> Curve:
 
 
 def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Compute a running mean over up to ``window`` values around each, fewer at the ends."""
+    """Compute the mean of each value and its ``window // 2`` neighbours on both sides, if any."""
     half = window // 2
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.minimum(np.arange(len(values)) + half + 1, len(values))
@@ -68,7 +73,13 @@ def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 
 def loss_curves(curves: Mapping[str, Curve], title: str = "", ylabel: str = "loss") -> Figure:
-    """Draw one smoothed line per run, above a pale line of its own values."""
+    """Draw one smoothed line per run, over a pale line of the values themselves.
+
+    Args:
+        curves: name of a run -> its curve.
+        title: title above the chart.
+        ylabel: name of the value.
+    """
     figure, axes = _axes(title)
     colors = itertools.cycle(LINE_COLORS)
     for name, (steps, values) in curves.items():
@@ -105,9 +116,9 @@ def ap_bars(
     colors = itertools.cycle(DETECTOR_COLORS)
     for i, (name, values) in enumerate(detectors.items()):
         heights = [100 * values.get(metric, math.nan) for metric in metrics]
-        places = np.arange(len(metrics)) + (i - (len(detectors) - 1) / 2) * width
+        positions = np.arange(len(metrics)) + (i - (len(detectors) - 1) / 2) * width
         bars = axes.bar(
-            places, np.nan_to_num(heights), width * 0.94, color=next(colors), label=name
+            positions, np.nan_to_num(heights), width * 0.94, color=next(colors), label=name
         )
         texts = ["" if math.isnan(height) else f"{height:.1f}" for height in heights]
         axes.bar_label(bars, texts, fontsize=8, padding=2)
@@ -119,7 +130,7 @@ def ap_bars(
 
 
 def figure_svg(figure: Figure) -> str:
-    """Return the figure as an SVG element to embed in a page; text is kept as text."""
+    """Return the figure as an SVG element, to embed in a page."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()

@@ -44,7 +44,9 @@ def draw_reconstructions(
     width: int = 1200,
     seed: int = 0,
 ) -> list[Path]:
-    """Draw complete, unaugmented clips, evenly spread over the training data.
+    """Draw clips and their reconstructions, evenly spread over the training data.
+
+    The clips are not augmented and have no missing frames.
 
     Args:
         config: config of the pretraining run.
@@ -93,7 +95,7 @@ def draw_reconstructions(
 def reconstruction_panels(
     model: MaskedPretrainer, dataset: Any, *, count: int, width: int, seed: int
 ) -> Iterator[tuple[Image, Image]]:
-    """Draw clips, evenly spread over a data set, and what a model makes of them.
+    """Draw clips, evenly spread over a data set, and a model's reconstructions of them.
 
     Args:
         model: pretrainer in evaluation mode.
@@ -122,6 +124,11 @@ def reconstruction_panels(
 
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
+    """Build the pretrainer of a config with the weights of a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the file is not a training checkpoint of this model.
+    """
     exported = is_export(checkpoint)
     content = None if exported else read_checkpoint(checkpoint)
     if exported or classify(content) == "export":

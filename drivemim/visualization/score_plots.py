@@ -20,6 +20,7 @@ DetectorCurves = Mapping[str, Mapping[str, ClassCurves]]
 """Curves from ``drivemim.evaluation.curves``, by detector, then by class."""
 
 _LOWEST_MISS_RATE = 0.01
+"""Lower miss rates are drawn here, because a logarithmic axis has no 0."""
 _MISS_RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -33,7 +34,8 @@ def precision_recall_chart(detectors: DetectorCurves, classes: Sequence[str]) ->
             columns = _columns(curves, name, "precision_recall")
             for iou, style in (("IoU 0.50", "-"), ("IoU 0.75", "--")):
                 if iou in columns:
-                    # Beyond the detector's recall, precision is 0 by convention; not drawn.
+                    # COCO sets the precision to 0 at recalls that the detector does not reach;
+                    # these points are not drawn.
                     reached = np.where(columns[iou] > 0, columns[iou], np.nan)
                     axes.plot(
                         columns["recall"],
@@ -109,12 +111,14 @@ def reliability_chart(detectors: DetectorCurves, classes: Sequence[str]) -> Figu
 def slice_bars(
     detectors: Mapping[str, Mapping[str, float]], name: str, number: str = "AP50"
 ) -> Figure:
-    """Draw a class in every slice: one bar per detector and slice, grouped by axis.
+    """Draw a class in every slice: one bar per detector and slice.
+
+    Slices of the same axis (distance, size, ...) are grouped.
 
     Args:
         detectors: name of a detector -> its metrics by name, as returned by ``DetectionAP``.
         name: name of the class.
-        number: ``AP``, ``AP50``, ``AR`` or ``LAMR``.
+        number: metric to draw: ``AP``, ``AP50``, ``AR`` or ``LAMR``.
     """
     prefix = f"drivemim/{name}_{number}["
     keys = dict.fromkeys(key for metrics in detectors.values() for key in metrics)
@@ -124,12 +128,12 @@ def slice_bars(
         if key.startswith(prefix)
         and any(math.isfinite(metrics.get(key, math.nan)) for metrics in detectors.values())
     ]
-    places, at = [], 0.0
+    positions, position = [], 0.0
     for before, each in zip(["", *slices], slices, strict=False):
         # Leave a gap where another axis begins.
-        at += 1.0 if not before or before.split()[0] == each.split()[0] else 1.7
-        places.append(at)
-    figure = Figure(figsize=(7.2, 1.1 + 0.3 * max(1.0, at)), layout="constrained")
+        position += 1.0 if not before or before.split()[0] == each.split()[0] else 1.7
+        positions.append(position)
+    figure = Figure(figsize=(7.2, 1.1 + 0.3 * max(1.0, position)), layout="constrained")
     axes = bare_axes(figure.add_subplot(), name)
     height = 0.8 / max(1, len(detectors))
     for row, (color, (detector, metrics)) in enumerate(
@@ -137,7 +141,7 @@ def slice_bars(
     ):
         values = [100 * metrics.get(f"{prefix}{each}]", math.nan) for each in slices]
         bars = axes.barh(
-            np.array(places) + (row - (len(detectors) - 1) / 2) * height,
+            np.array(positions) + (row - (len(detectors) - 1) / 2) * height,
             np.nan_to_num(values),
             height * 0.94,
             color=color,
@@ -145,7 +149,7 @@ def slice_bars(
         )
         texts = ["" if math.isnan(value) else f"{value:.1f}" for value in values]
         axes.bar_label(bars, texts, fontsize=6.5, padding=2)
-    axes.set_yticks(places, slices, fontsize=8)
+    axes.set_yticks(positions, slices, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"{number}, %")
     axes.margins(x=0.12, y=0.01)
@@ -156,7 +160,7 @@ def slice_bars(
 def _columns(
     curves: Mapping[str, ClassCurves], name: str, chart: str
 ) -> dict[str, NDArray[np.float64]]:
-    """Return a chart's columns; none if the class was not evaluated."""
+    """Return a chart's columns; an empty dict if the class was not evaluated."""
     columns = curves.get(name, {}).get(chart, {})
     return {key: np.asarray(values, np.float64) for key, values in columns.items()}
 
@@ -175,7 +179,7 @@ def _panels(classes: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """Add one legend for all panels, above them, where it covers nothing."""
+    """Add one legend for all panels above them; a label that several panels have occurs once."""
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""Write videos."""
+"""Write MP4 videos."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[Image], None]]:
         rate: frames per second.
 
     Yields:
-        A function that appends an image: uint8 (H, W, 3), BGR, all of one size. A side of an odd
-        number of pixels loses its last one, since the codec stores colours of two by two pixels.
+        A function that appends an image: uint8 (H, W, 3), BGR. All images must have one size. If
+        its height or width is odd, the last row or column is cut off, because the codec stores one
+        colour for two by two pixels.
 
     Raises:
         OSError: if the video cannot be written.

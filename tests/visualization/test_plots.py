@@ -34,6 +34,14 @@ def test_a_resumed_run_is_one_curve(tmp_path):
     assert values.tolist() == [3.0, 1.5, 1.0]
 
 
+def test_incomplete_last_line_of_a_killed_run_is_left_out(tmp_path):
+    log(tmp_path, "20260101_000000", [{"loss": 3.0, "step": 10}])
+    with (tmp_path / "20260101_000000" / "vis_data" / "scalars.json").open("a") as file:
+        file.write('{"loss": 2.0, "st')
+    steps, values = read_curve(tmp_path)
+    assert (steps.tolist(), values.tolist()) == ([10], [3.0])
+
+
 def test_run_without_a_log_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="was it trained there"):
         read_curve(tmp_path)

@@ -28,7 +28,7 @@ from drivemim.registry import MODELS
 
 
 class DecoderBlock(nn.Module):
-    """Pre-norm transformer block whose tokens attend to the visible ones only."""
+    """Pre-norm transformer block in which all tokens attend to those of visible patches only."""
 
     def __init__(self, dims: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -121,6 +121,9 @@ class ClipDecoder(BaseModule):
         Returns:
             (B, T, N, J, embed_dims), the hidden patches in row-major order, padded where a frame
             hides fewer than J. Values in padding and invalid frames are finite but meaningless.
+
+        Raises:
+            ValueError: if every patch is hidden.
         """
         X, K = features.tokens_XKD.shape[:2]
         if K == 0:

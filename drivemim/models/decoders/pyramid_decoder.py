@@ -44,9 +44,10 @@ from drivemim.models.patches import (
 )
 from drivemim.registry import MODELS
 
-# Side, in patches, of the map on which a neck is tried to find the scales of its levels. It is
-# divisible by 3 and 4, so that a third of the resolution differs from a quarter.
+# The scales of a neck's levels are found by running it on a map of this many patches per side. The
+# side is divisible by 3 and 4, so that a third of the resolution differs from a quarter.
 _TRIAL_GRID = 24
+# Supported resolutions of a level, in multiples of the patches' resolution.
 _SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -109,16 +110,16 @@ class Level:
 class PyramidDecoder(BaseModule):
     """Predict the hidden patches from a pyramid over the completed feature map.
 
-    If the encoder returns maps of several stages (a ResNet), one linear layer per stage maps a
-    hidden patch's token to the patch's part of it.
+    If the encoder returns maps of several stages (a ResNet), one linear layer per stage maps the
+    token of a hidden patch to the part of the stage's map that the patch covers.
 
     Args:
         encoder: encoder of the features; their shapes are read from it.
         neck: config of the detector's neck, which takes a list of maps, such as
             ``SimpleFeaturePyramid`` for a ViT or ``mmdet.FPN`` over the stages of a ResNet. Its
-            ``in_channels`` may be left out: they are those of the encoder's maps.
+            ``in_channels`` may be left out; it is then taken from the encoder's maps.
         embed_dims: channels of the blocks, a multiple of 4 and of ``num_heads``; None for the
-            encoder's. Linear layers map to and from another number.
+            encoder's number of channels. If the numbers differ, linear layers convert.
         depth: number of blocks, at least 1.
         num_heads: attention heads.
         mlp_ratio: hidden channels of a block's MLP, in multiples of ``embed_dims``.
@@ -207,7 +208,7 @@ class PyramidDecoder(BaseModule):
     def _vectors(
         self, features: MaskedFeatures, mask: PatchMask, clips: Clips, chosen: PatchIndices | None
     ) -> Tensor:
-        """Gather the features of some patches of every frame; None for all patches."""
+        """Gather the pyramid's features of the chosen patches of every frame; None means all."""
         if mask.visible.length == 0:
             raise ValueError("every patch is hidden, so nothing can be predicted; lower the ratio")
         filled_XJD = self._fill(features.tokens_XKD, mask, clips)
@@ -283,27 +284,33 @@ class PyramidDecoder(BaseModule):
 
 
 def _build_neck(neck: Mapping[str, Any], channels: list[int], takes_list: bool) -> nn.Module:
-    """Build a neck that takes maps of these channels.
+    """Build a neck for the encoder's maps.
+
+    Args:
+        neck: config of the neck.
+        channels: channels of each of the encoder's maps.
+        takes_list: whether the neck's ``in_channels`` is a list, not one number.
 
     Raises:
-        ValueError: if it names others.
+        ValueError: if the config has an ``in_channels`` that differs from the encoder's.
     """
-    own: list[int] | int = channels if takes_list else channels[0]
-    in_channels = neck.get("in_channels", own)
-    if (list(in_channels) if isinstance(in_channels, (list, tuple)) else in_channels) != own:
+    expected: list[int] | int = channels if takes_list else channels[0]
+    in_channels = neck.get("in_channels", expected)
+    if (list(in_channels) if isinstance(in_channels, (list, tuple)) else in_channels) != expected:
         raise ValueError(
-            f"PyramidDecoder: neck.in_channels={in_channels}, but the encoder's maps have {own} "
-            "channels; leave neck.in_channels out"
+            f"PyramidDecoder: neck.in_channels={in_channels}, but the encoder's maps have "
+            f"{expected} channels; leave neck.in_channels out"
         )
-    kind = MODELS.get(neck["type"])
-    takes_channels = kind is not None and "in_channels" in inspect.signature(kind).parameters
-    built: nn.Module = MODELS.build({**({"in_channels": own} if takes_channels else {}), **neck})
-    return built
+    cls = MODELS.get(neck["type"])
+    takes_channels = cls is not None and "in_channels" in inspect.signature(cls).parameters
+    defaults = {"in_channels": expected} if takes_channels else {}
+    module: nn.Module = MODELS.build({**defaults, **neck})
+    return module
 
 
 @torch.no_grad()
 def _levels_of(neck: nn.Module, stages: Sequence[Stage]) -> tuple[Level, ...]:
-    """Find the shapes of a neck's levels by trying it.
+    """Find the shapes of a neck's levels by running it on maps of zeros.
 
     Raises:
         ValueError: if a level's resolution is not 2^-3 to 2^3 times that of the patches.

@@ -78,9 +78,8 @@ class MaskedEncoder(Protocol):
         """Encode the visible patches.
 
         Args:
-            images_XCHW: float, normalised. They are those of valid (not missing) frames; if the
-                batch has no valid frame, all of them are invalid, and they do not enter batch
-                statistics.
+            images_XCHW: float, normalised, of valid (not missing) frames. If the batch has no valid
+                frame, they are those of all its frames, which must not enter batch statistics.
             mask: mask of these images.
         """
         ...
@@ -90,7 +89,7 @@ def check_encoder(encoder: nn.Module) -> None:
     """Refuse a module that lacks attributes of a ``MaskedEncoder``.
 
     Raises:
-        ConfigError: naming what it lacks.
+        ConfigError: if an attribute is missing; the message names it.
     """
     lacking = [name for name in _NEEDED if not hasattr(encoder, name)]
     if lacking:

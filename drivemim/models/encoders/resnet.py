@@ -30,6 +30,9 @@ from drivemim.models.layers import KeepStatistics
 from drivemim.models.patches import PatchMask, gather_patches, patchify
 from drivemim.registry import MODELS
 
+# The first convolution and the pooling of every ResNet have stride 2 each.
+_STEM_STRIDE = 4
+
 
 @MODELS.register_module()
 class MaskedResNet(BaseModule):
@@ -65,11 +68,12 @@ class MaskedResNet(BaseModule):
         self.patch_channels = patch_channels
         self.fuse_stages = tuple(sorted(fuse_stages))
         strides = self.backbone.strides
-        self.mask_patch_size = 4 * prod(strides)
+        # A patch is one position of the last stage's map.
+        self.mask_patch_size = _STEM_STRIDE * prod(strides)
         self.fusers = nn.ModuleDict()
         stages = []
         for stage in self.fuse_stages:
-            side = self.mask_patch_size // (4 * prod(strides[: stage + 1]))
+            side = self.mask_patch_size // (_STEM_STRIDE * prod(strides[: stage + 1]))
             last_block = getattr(self.backbone, self.backbone.res_layers[stage])[-1]
             channels = last_block.conv2.out_channels
             if hasattr(last_block, "conv3"):
@@ -195,7 +199,7 @@ class SparseMask:
             out_BCHW = F.batch_norm(
                 x_BCHW, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )
-            if is_shared:  # The other processes wait for this one: give an empty part.
+            if is_shared:  # The other processes wait for this one's part; it is empty.
                 with KeepStatistics(norm):
                     out_BCHW = out_BCHW + norm(rows_RC[:0].t()[None, :, :, None]).sum()
             return self.zero_masked(out_BCHW)
@@ -244,7 +248,8 @@ def _check(backbone: nn.Module, fuse_stages: Sequence[int]) -> None:
     """Reject backbones in which hidden pixels would influence visible positions.
 
     Raises:
-        ValueError: with the unsupported part and the supported ones.
+        ValueError: if a part of the backbone is not supported, or ``fuse_stages`` names no stage;
+            the message names the wrong value and the possible ones.
     """
     name = type(backbone).__name__
     plain = {"mmdet.models.backbones.resnet.BasicBlock", "mmdet.models.backbones.resnet.Bottleneck"}
@@ -267,8 +272,8 @@ def _check(backbone: nn.Module, fuse_stages: Sequence[int]) -> None:
         # Any other layer with its own weights or statistics, such as MMCV's MMSyncBN, would use
         # hidden positions too.
         own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
-        strange = own and not isinstance(layer, nn.Conv2d | BatchNorm)
-        if strange or isinstance(layer, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d):
+        is_other = own and not isinstance(layer, nn.Conv2d | BatchNorm)
+        if is_other or isinstance(layer, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d):
             raise ValueError(
                 f"{name}.{path} is {type(layer).__name__}; masks need batch normalisation: "
                 "set norm_cfg=dict(type='BN') or dict(type='SyncBN')"

@@ -35,6 +35,7 @@ SIZES = {
     "base": (768, 12, 12),
     "large": (1024, 24, 16),
 }
+"""``embed_dims``, ``depth`` and ``num_heads`` of each ``arch``."""
 
 
 class PatchEmbed(nn.Module):
@@ -62,8 +63,8 @@ class ViT(BaseModule):
     same with and without windows.
 
     Args:
-        arch: ``micro`` (1.3 M parameters, for a CPU), ``tiny``, ``small``, ``base`` or ``large``;
-            sets those of embed_dims, depth and num_heads that are not given.
+        arch: ``micro`` (1.3 M parameters, for a CPU), ``tiny``, ``small``, ``base`` or ``large``:
+            the defaults of embed_dims, depth and num_heads.
         embed_dims: D, a multiple of 4 and of ``num_heads``.
         depth: number of blocks.
         num_heads: attention heads.
@@ -91,8 +92,7 @@ class ViT(BaseModule):
         init_cfg: see MMEngine; for example a checkpoint to load.
 
     Raises:
-        ValueError: if sizes, windows or ``out_indices`` do not fit together, or
-            ``drop_path_rate`` is not in [0, 1).
+        ValueError: if a name is unknown, an argument is out of range, or sizes do not fit together.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class ViT(BaseModule):
     def full_attention(self) -> Iterator[None]:
         """Let every block attend to the whole image, like in pretraining.
 
-        The features are then those of pretraining for any window size. So a detector's weights and
-        normalisation can be compared with those of pretraining.
+        Inside this context, the features do not depend on the window size. If a detector then has
+        the features of pretraining, its weights and its normalisation are the right ones.
         """
         size, self.window_size = self.window_size, None
         try:
@@ -292,12 +292,13 @@ class ViT(BaseModule):
         return grid_positions(grid, self.embed_dims, device=weight.device, dtype=weight.dtype)
 
     def _windows(self, grid: tuple[int, int]) -> Windows | None:
-        """Return the windows of an image's grid; None if one window would contain all of it."""
+        """Return the windows of an image's grid; None for attention to the whole image."""
         if self.window_size is None or max(grid) <= self.window_size:
             return None
         return Windows(grid, self.window_size, self.patch_embed.proj.weight.device)
 
     def _run(self, block: nn.Module, tokens_BKD: Tensor, windows: Windows | None = None) -> Tensor:
+        """Run a block, in training with recomputation if ``with_cp`` is set."""
         inputs = (tokens_BKD, windows) if isinstance(block, WindowBlock) else (tokens_BKD,)
         out: Tensor
         if self.with_cp and self.training and tokens_BKD.requires_grad:
@@ -376,5 +377,5 @@ def _windowed_blocks(window_size: int | None, global_blocks: int, depth: int) ->
             f"global_blocks {global_blocks} must be 1 to {depth}, the number of blocks: without "
             "one, windows would never learn of each other"
         )
-    looking_far = {(part + 1) * depth // global_blocks - 1 for part in range(global_blocks)}
-    return set(range(depth)) - looking_far
+    without_windows = {(part + 1) * depth // global_blocks - 1 for part in range(global_blocks)}
+    return set(range(depth)) - without_windows

@@ -17,9 +17,9 @@ from drivemim.models.layers import Block, SelfAttention, attend
 
 
 class Windows:
-    """A grid split into windows of equal size, as few as their largest side allows.
+    """A grid of patches, split into as few windows of equal size as ``size`` allows.
 
-    If the grid is not a multiple of the size, the last windows extend beyond its edge. No patch
+    If the grid is not a multiple of the windows, the last ones extend beyond its edge. No patch
     attends to the padding there.
 
     Args:

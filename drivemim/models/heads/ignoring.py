@@ -21,8 +21,8 @@ from torch import Tensor
 
 from drivemim.registry import MODELS, TASK_UTILS
 
-# A logit so low that background is certain: no loss, and no gradient where it is filled in. It is
-# within the range of half precision.
+# A logit so low that the prediction of background is certain: it has no loss, and ``masked_fill``
+# passes no gradient. It is within the range of half precision.
 _CERTAIN_BACKGROUND = -1e4
 _IGNORED = "ignored_boxes"
 
@@ -86,8 +86,9 @@ class IgnoringFCOSHead(FCOSHead):
                 else inside_any(points_P2, each.bboxes)
                 for each in ignored
             ])  # fmt: skip
-            out_BChw = (background_BP & inside_BP).reshape(-1, 1, *scores_BChw.shape[2:])
-            silenced.append(scores_BChw.masked_fill(out_BChw, _CERTAIN_BACKGROUND))
+            is_ignored_BP = background_BP & inside_BP
+            is_ignored_B1hw = is_ignored_BP.reshape(-1, 1, *scores_BChw.shape[2:])
+            silenced.append(scores_BChw.masked_fill(is_ignored_B1hw, _CERTAIN_BACKGROUND))
         return silenced
 
 
@@ -107,7 +108,11 @@ class IgnoringDINOHead(DINOHead):
         self.ignore_iof_thr = ignore_iof_thr
 
     def loss(self, *args: Any, batch_data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
-        """Compute MMDetection's losses, with the samples' ignored boxes in the metainfo."""
+        """Compute MMDetection's losses.
+
+        The ignored boxes are put into the samples' metainfo, because MMDetection passes only this
+        on to ``_get_targets_single``.
+        """
         for sample in batch_data_samples:
             if "ignored_instances" in sample:
                 sample.set_metainfo({_IGNORED: sample.ignored_instances.bboxes})
@@ -129,11 +134,11 @@ class IgnoringDINOHead(DINOHead):
             return tuple(targets)
         labels_P, weights_P, boxes_P4, box_weights_P4, positives, negatives = targets
         height, width = img_meta["img_shape"]
-        found_P4 = bbox_cxcywh_to_xyxy(bbox_pred) * bbox_pred.new_tensor([width, height] * 2)
-        out_P = mostly_inside_any(found_P4, img_meta[_IGNORED], self.ignore_iof_thr)
-        out_P &= labels_P == self.num_classes
-        weights_P = weights_P.masked_fill(out_P, 0.0)
-        negatives = negatives[~out_P[negatives]]
+        predicted_P4 = bbox_cxcywh_to_xyxy(bbox_pred) * bbox_pred.new_tensor([width, height] * 2)
+        is_ignored_P = mostly_inside_any(predicted_P4, img_meta[_IGNORED], self.ignore_iof_thr)
+        is_ignored_P &= labels_P == self.num_classes
+        weights_P = weights_P.masked_fill(is_ignored_P, 0.0)
+        negatives = negatives[~is_ignored_P[negatives]]
         return labels_P, weights_P, boxes_P4, box_weights_P4, positives, negatives
 
 

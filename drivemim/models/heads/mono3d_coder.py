@@ -1,10 +1,12 @@
 """Encoding of a 3-D object as the numbers that a network regresses at one location.
 
-Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956, with two differences. First,
-depth is predicted as the number of metres that one stride of the feature map covers at the object:
-depth * stride / focal length. So an object of a given size has the same code in every camera and at
-every level of the pyramid, which share their weights. Second, yaw is predicted relative to the line
-of sight, because the object's appearance depends on that angle.
+Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956, with two differences.
+
+1. Depth is predicted as the number of metres that one stride of the feature map covers at the
+   object: depth * stride / focal length. All cameras and pyramid levels share the head's weights;
+   an object that covers a given number of strides has the same code in each of them.
+2. Yaw is predicted relative to the line of sight, because the object's appearance depends on that
+   angle.
 
 Letters: M rows, each a pair of a location and an object.
 """
@@ -30,8 +32,10 @@ CODE_PARTS = {
 }
 """Slice of each part in a code."""
 CODE_SIZE = 10
+"""Numbers in a code."""
 _LIMIT = 10.0
-"""Limit of logarithms, so that even an untrained network's outputs decode to finite values."""
+"""Decoded logarithms are clamped to this absolute value, so that an untrained network's outputs
+decode to finite values as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class Objects3D:
 
 @TASK_UTILS.register_module()
 class Mono3DCoder:
-    """Convert, without loss, between objects and the ten numbers predicted at a location.
+    """Convert between objects and the ten numbers predicted at a location; nothing gets lost.
 
     The parts of a code are:
 
@@ -71,19 +75,20 @@ class Mono3DCoder:
       of sight (2);
     - velocity in metres per second (2).
 
-    Twice the angle leaves the direction along the object's axis open. The direction, 0 or 1, is
-    predicted separately.
+    Twice the angle is the same for an object and for one that faces the opposite way. Which of the
+    two it is, the direction, 0 or 1, is predicted separately.
 
     Args:
-        class_sizes: typical width, length and height of each class in metres. The size code is 0
-            there.
-        metres_per_stride: typical number of metres that one stride covers. The depth code is 0
-            there.
+        class_sizes: typical width, length and height of each class in metres. An object of this
+            size has a size code of 0.
+        metres_per_stride: typical number of metres that one stride covers. An object at which one
+            stride covers as many has a depth code of 0.
         direction_offset: radians, observation angle at which the direction changes. The default,
             pi/4, is between the usual angles of traffic, seen lengthwise or from the side.
 
     Raises:
-        ConfigError: if a size or ``metres_per_stride`` is not positive.
+        ConfigError: if there is no class, a class has not three sizes, or a size or
+            ``metres_per_stride`` is not positive.
     """
 
     def __init__(
@@ -130,7 +135,8 @@ class Mono3DCoder:
         metres_M = centers_M3[:, 2] * strides_M / focal_length(camera_matrix_33)
         observed_M = objects.yaws_M - _line_of_sight(centers_M3)
         angles_M2 = torch.stack([(2 * observed_M).sin(), (2 * observed_M).cos()], dim=1)
-        # Compared with the decoded axis, so that rounding at the offset cannot flip an object.
+        # The direction is relative to the axis that ``decode`` will compute. Otherwise rounding
+        # near ``direction_offset`` could turn an object by pi.
         turn_M = observed_M - self._axis(angles_M2)
         codes_M10 = torch.cat(
             [
@@ -179,7 +185,11 @@ class Mono3DCoder:
         )
 
     def _axis(self, angles_M2: Tensor) -> Tensor:
-        """Return the axis of a doubled angle, in [offset, offset + pi) for the direction offset."""
+        """Return the angle whose double is given, in [offset, offset + pi), in radians.
+
+        Args:
+            angles_M2: sine and cosine of twice the observation angle.
+        """
         halves_M = torch.atan2(angles_M2[:, 0], angles_M2[:, 1]) / 2
         return torch.remainder(halves_M - self.direction_offset, math.pi) + self.direction_offset
 

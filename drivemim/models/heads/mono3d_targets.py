@@ -1,7 +1,7 @@
 """Training targets of the 3-D head: assignment of 3-D objects to locations of the feature maps.
 
-Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956. The level follows from the size
-in the image, the locations from the distance to the projected centre.
+Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956. An object's size in the image
+decides its pyramid level. The distance to its projected centre decides its locations on this level.
 
 Letters: L locations of all levels, M objects, P positives (locations with an assigned object).
 """
@@ -45,7 +45,7 @@ class ImageTargets:
         centerness_P: in (0, 1], decreases with the distance from the point that the object's
             locations are around; see ``LocationAssigner``.
         codes_P10: see ``Mono3DCoder``; NaN for unknown velocities.
-        directions_P: 0.0 or 1.0.
+        directions_P: 0.0 or 1.0, see ``Mono3DCoder``.
         attributes_P: int64, -1 if unknown.
     """
 
@@ -114,19 +114,20 @@ class LocationAssigner:
         offsets_LM2 = locations.points_L2[:, None] - middles_M2
         distances_LM = offsets_LM2.norm(dim=-1) / locations.strides_L[:, None]
         levels_M = self._levels(boxes_M4)
-        here_LM = locations.levels_L[:, None] == levels_M
-        distances_LM = distances_LM.masked_fill(~here_LM, torch.inf)
+        is_same_level_LM = locations.levels_L[:, None] == levels_M
+        distances_LM = distances_LM.masked_fill(~is_same_level_LM, torch.inf)
 
         nearest_L = distances_LM.argmin(dim=1)
-        within_L = distances_LM.amin(dim=1) <= self.center_radius
-        objects_L = torch.where(within_L, nearest_L, objects_L)
-        own_M = _one_location_each(distances_LM)
-        served_M = (own_M >= 0).nonzero().squeeze(1)
-        objects_L[own_M[served_M]] = served_M
-        kept_L = distances_LM.gather(1, objects_L.clamp(min=0)[:, None]).squeeze(1)
-        return torch.where(objects_L >= 0, order_M[objects_L.clamp(min=0)], -1), kept_L
+        is_near_L = distances_LM.amin(dim=1) <= self.center_radius
+        objects_L = torch.where(is_near_L, nearest_L, objects_L)
+        matched_location_M = _one_location_each(distances_LM)
+        matched_objects = (matched_location_M >= 0).nonzero().squeeze(1)
+        objects_L[matched_location_M[matched_objects]] = matched_objects
+        distances_L = distances_LM.gather(1, objects_L.clamp(min=0)[:, None]).squeeze(1)
+        return torch.where(objects_L >= 0, order_M[objects_L.clamp(min=0)], -1), distances_L
 
     def _levels(self, boxes_M4: Tensor) -> Tensor:
+        """Return the pyramid level of each object, from the longer side of its 2-D box."""
         longest_M = (boxes_M4[:, 2:] - boxes_M4[:, :2]).amax(dim=1)
         return torch.bucketize(longest_M, boxes_M4.new_tensor(self.level_limits))
 
@@ -160,13 +161,13 @@ def image_targets(
     encodable_M = assigner.encodable(objects.centers_M3)
     rows_M = encodable_M.nonzero().squeeze(1)
     ignored_boxes = torch.cat([ignored_boxes, boxes_M4[~encodable_M]])
-    found_L, distances_L = assigner.assign(
+    objects_L, distances_L = assigner.assign(
         locations, objects.centers_M3[rows_M], boxes_M4[rows_M], camera_matrix_33
     )
-    positives_P = (found_L >= 0).nonzero().squeeze(1)
-    objects_P = rows_M[found_L[positives_P]]
+    positives_P = (objects_L >= 0).nonzero().squeeze(1)
+    objects_P = rows_M[objects_L[positives_P]]
     labels_P = labels_M[objects_P]
-    labels_L = torch.full_like(found_L, len(coder.class_sizes))
+    labels_L = torch.full_like(objects_L, len(coder.class_sizes))
     labels_L[positives_P] = labels_P
     codes_P10, directions_P = coder.encode(
         objects[objects_P],
@@ -177,7 +178,7 @@ def image_targets(
     )
     return ImageTargets(
         labels_L=labels_L,
-        counted_L=(found_L >= 0) | ~inside_any(locations.points_L2, ignored_boxes),
+        counted_L=(objects_L >= 0) | ~inside_any(locations.points_L2, ignored_boxes),
         positives_P=positives_P,
         objects_P=objects_P,
         centerness_P=(-assigner.centerness_decay * distances_L[positives_P] ** 2).exp(),
@@ -200,18 +201,23 @@ def _one_location_each(distances_LM: Tensor) -> Tensor:
     """Match every object to one location; -1 for objects left without one.
 
     This is stable matching (Gale and Shapley 1962). Every object proposes to its nearest location.
-    A location keeps the nearest object; the others propose to their next location, until no object
-    is rejected. If a level has enough locations, all of its objects get one.
+    A location accepts the nearest object, of equally near ones the first; the others propose to
+    their next location, until no object is rejected. If a level has enough locations, all of its
+    objects get one.
+
+    Args:
+        distances_LM: distances of locations and objects; infinite on other levels.
     """
     distances_LM = distances_LM.clone()
     rows_M = torch.arange(distances_LM.shape[1], device=distances_LM.device)
-    first_MM = rows_M < rows_M[:, None]
+    is_earlier_MM = rows_M < rows_M[:, None]
     while True:
-        asked_M = distances_LM.argmin(dim=0)
-        asking_M = distances_LM.gather(0, asked_M[None]).squeeze(0)
-        nearer_MM = (asking_M < asking_M[:, None]) | ((asking_M == asking_M[:, None]) & first_MM)
-        rivals_MM = (asked_M == asked_M[:, None]) & nearer_MM
-        sent_away_M = (rivals_MM.any(dim=1) & asking_M.isfinite()).nonzero().squeeze(1)
-        if len(sent_away_M) == 0:
-            return torch.where(asking_M.isfinite(), asked_M, -1)
-        distances_LM[asked_M[sent_away_M], sent_away_M] = torch.inf
+        proposed_M = distances_LM.argmin(dim=0)
+        distance_M = distances_LM.gather(0, proposed_M[None]).squeeze(0)
+        is_equal_MM = distance_M == distance_M[:, None]
+        is_preferred_MM = (distance_M < distance_M[:, None]) | (is_equal_MM & is_earlier_MM)
+        is_rival_MM = (proposed_M == proposed_M[:, None]) & is_preferred_MM
+        rejected = (is_rival_MM.any(dim=1) & distance_M.isfinite()).nonzero().squeeze(1)
+        if len(rejected) == 0:
+            return torch.where(distance_M.isfinite(), proposed_M, -1)
+        distances_LM[proposed_M[rejected], rejected] = torch.inf

@@ -39,11 +39,14 @@ class LidarTarget(Target):
         max_height: metres.
         patches: ``all`` patches, or only the ``hidden`` ones.
         weight: factor of the loss.
-        placebo: take the values of another clip of the batch, which say nothing about the image:
-            the control of a study.
+        placebo: take the values from another clip of the batch, as the control of a study: they
+            are as frequent and as large, but do not belong to the image.
 
     Attributes:
         name, reads: see ``Target``.
+
+    Raises:
+        ConfigError: if an argument is out of range.
     """
 
     name = "lidar"
@@ -96,7 +99,8 @@ class LidarTarget(Target):
             known_XLS: bool, whether a square of a valid frame has a return.
 
         Raises:
-            ConfigError: if the clips have no intrinsics or poses, or a placebo has a single clip.
+            ConfigError: if the clips have no intrinsics or poses, or if ``placebo`` is set and the
+                batch has a single clip.
         """
         clips.require("LidarTarget", "intrinsics", "poses")
         if self.placebo and len(clips) < 2:
@@ -106,14 +110,14 @@ class LidarTarget(Target):
             )
         (h, w), side = grid, clips.image_size[0] // grid[0] // self.size
         rows, columns = h * side, w * side
-        # Squares are pixels of an image of rows x columns, numbered in row-major order. In half
-        # precision, heights would be off by up to 0.3 m.
+        # The squares of an image are numbered in row-major order. Autocast is off, because in half
+        # precision heights would be off by up to 0.3 m.
         with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):
             square_XP, scale_XP, height_XP = self._returns(clips, (rows, columns))
         scale_XP = scale_XP - math.log(side * self.size)
         empty_XS = scale_XP.new_full((len(scale_XP), rows * columns + 1), -torch.inf)
         scale_XS = empty_XS.scatter_reduce(1, square_XP, scale_XP, "amax")
-        # Several returns of one scale are equally near; the highest counts.
+        # Of several equally near returns, the highest one is used.
         is_nearest_XP = scale_XP == scale_XS.gather(1, square_XP)
         height_XP = height_XP.masked_fill(~is_nearest_XP, -torch.inf)
         height_XS = empty_XS.scatter_reduce(1, square_XP, height_XP, "amax")
@@ -135,7 +139,7 @@ class LidarTarget(Target):
         """Compute the mean squared error of the squares with a return, see ``Target``.
 
         Returns:
-            Scalar; zero with zero gradients if nothing is measured.
+            Scalar; zero with zero gradients if no square has a return.
         """
         values_XLSQ, known_XLS = self(clips, mask.grid)
         if self.patches == "hidden":
@@ -172,7 +176,7 @@ class LidarTarget(Target):
 
 
 def _focal_length(intrinsics_X33: Tensor) -> Tensor:
-    """Return the focal length, pixels: the geometric mean of that of both axes."""
+    """Return the geometric mean of the focal lengths of both axes, pixels: (X,)."""
     focal_X: Tensor = (intrinsics_X33[:, 0, 0] * intrinsics_X33[:, 1, 1]).abs().sqrt()
     return focal_X
 

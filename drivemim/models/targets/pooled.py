@@ -1,4 +1,4 @@
-"""Target: mean colours of the squares of a hidden patch, which can be learned fastest.
+"""Target: mean colours of the squares of a hidden patch, which a decoder learns first.
 
 Letters: P numbers of a patch.
 """
@@ -23,6 +23,9 @@ class PooledPixels(ReconstructionTarget):
     Args:
         size: number of squares per side of a patch; must divide the encoder's ``mask_patch_size``.
         weight: factor of the loss.
+
+    Raises:
+        ValueError: if ``size`` is less than 1.
     """
 
     name = "pooled_pixels"

@@ -1,4 +1,4 @@
-"""Base classes of targets: errors, and a loss over all processes.
+"""Base classes of targets, and their loss: a mean over the patches of all processes.
 
 Letters: P numbers of a patch.
 """
@@ -25,7 +25,7 @@ class Target(nn.Module, ABC):
 
     Attributes:
         name: as an auxiliary target, its loss is logged as ``loss_NAME``.
-        reads: inputs besides images, for the record of a pretraining.
+        reads: inputs besides images, such as ``lidar``; the record of a pretraining lists them.
 
     Raises:
         ConfigError: if ``weight`` is not above 0.
@@ -62,7 +62,7 @@ class Target(nn.Module, ABC):
         """
 
     def ema_update(self, encoder: nn.Module) -> None:
-        """Update what the target keeps of the encoder; called before each training step."""
+        """Update the target's copy of the encoder, if it has one; called before each step."""
         return None
 
 

@@ -20,13 +20,13 @@ from drivemim.registry import MODELS
 class TeacherAttention(MaskingTeacher):
     """Attention that each patch receives in the last block of a teacher, like in AttMask.
 
-    The teacher's weights are an exponential moving average of the encoder's (Kakogeorgiou et al.,
-    2022); it has no gradient. AttMask uses the attention of the class token. This encoder has no
-    class token, so the attention of all patches is averaged, over all heads. The teacher works on
-    downscaled images, with positions in patches of the full image.
+    AttMask is the method of Kakogeorgiou et al., 2022. The teacher's weights are an exponential
+    moving average of the encoder's and have no gradient. AttMask uses the attention of the class
+    token. This encoder has no class token, so the attention from all patches is averaged, over all
+    heads. The teacher works on downscaled images; position embeddings are those of the full image.
 
     Args:
-        encoder: a ``ViT``, copied.
+        encoder: the pretrainer's encoder, a ``ViT``; the teacher keeps a copy.
         scale: side of the downscaled images relative to the full ones, in (0, 1]. A training step
             takes about a tenth longer at 0.3, and about a quarter longer at 0.5.
         momentum: weight of the old average at each training step, in [0, 1).
@@ -90,14 +90,14 @@ class TeacherAttention(MaskingTeacher):
             size = (coarse[0] * stride, coarse[1] * stride)
             images_XCHW = F.interpolate(images_XCHW, size, mode="area")
         tokens_XLD: Tensor = encoder.patch_embed(patchify(images_XCHW, stride))
-        places_LD = grid_positions(
+        positions_LD = grid_positions(
             coarse,
             encoder.embed_dims,
             device=tokens_XLD.device,
             dtype=tokens_XLD.dtype,
             spacing=(grid[0] / coarse[0], grid[1] / coarse[1]),
         )
-        return tokens_XLD + places_LD
+        return tokens_XLD + positions_LD
 
 
 def _received(attention: Any, tokens_XLD: Tensor) -> Tensor:

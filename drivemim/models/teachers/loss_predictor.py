@@ -23,17 +23,17 @@ class LossPredictor(MaskingTeacher):
     """A small convolutional network that predicts which patches are reconstructed worst.
 
     Each patch is reduced to 4 x 4 means and standard deviations of its colours; the network sees a
-    few patches around it. It learns from the pretrainer's errors in the hidden patches: which of
-    two patches of a frame has the larger error, like HPM (Wang et al., 2023), because errors shrink
-    during training but their order does not change. Unlike in HPM, the prediction needs no decoder.
+    few patches around it. It learns from the pretrainer's errors in hidden patches. Like HPM (Wang
+    et al., 2023), it learns which of two patches of a frame has the larger error, because errors
+    shrink during training but their order does not change. Unlike HPM, it needs no decoder.
 
     Args:
         encoder: encoder that defines the side of a patch.
         channels: channels of the network.
-        depth: number of 3 x 3 convolutions, and so of patches it sees in each direction.
-        loss_weight: weight of its own loss, above 0. A small weight keeps its part of the total
-            gradient norm small, so that it hardly affects the clipping of the encoder's gradient.
-            Adam's steps do not depend on it.
+        depth: number of 3 x 3 convolutions. The network sees as many patches in each direction.
+        loss_weight: weight of this network's loss, above 0. A small weight keeps the network's part
+            of the total gradient norm small, so that it hardly affects the clipping of the
+            encoder's gradient. The length of Adam's steps does not depend on the weight.
 
     Raises:
         ValueError: if an argument is outside its range, or the side of a patch is not a multiple of
@@ -62,7 +62,7 @@ class LossPredictor(MaskingTeacher):
             nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth)
         )
         self.head = nn.Conv2d(channels, 1, 1)
-        # At first all patches have the same prediction, so that chance decides.
+        # At first all patches have the same prediction, so that the mask is random.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # it has one
 
@@ -105,10 +105,10 @@ class LossPredictor(MaskingTeacher):
         for distance in _distances(teacher_map_BTNL.shape[-1]):
             larger_BTNL = (errors_BTNL - errors_BTNL.roll(distance, -1)).sign()
             logits_BTNL = (teacher_map_BTNL - teacher_map_BTNL.roll(distance, -1)) * larger_BTNL
-            counts_BTNL = use_BTNL & use_BTNL.roll(distance, -1) & (larger_BTNL != 0)
+            is_pair_BTNL = use_BTNL & use_BTNL.roll(distance, -1) & (larger_BTNL != 0)
             losses.append(F.softplus(-logits_BTNL))
-            weights.append(counts_BTNL.to(logits_BTNL.dtype))
-        if not losses:  # a single patch: its own value with weight 0
+            weights.append(is_pair_BTNL.to(logits_BTNL.dtype))
+        if not losses:  # A single patch has no pair: a value of weight 0 keeps gradients defined.
             losses, weights = [teacher_map_BTNL], [torch.zeros_like(teacher_map_BTNL)]
         return global_mean(torch.stack(losses), torch.stack(weights)) * self.loss_weight
 

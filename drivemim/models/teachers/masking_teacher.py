@@ -12,11 +12,11 @@ from drivemim.models.patches import PatchMask, scatter_patches
 class MaskingTeacher(nn.Module, ABC):
     """Predict, before anything is hidden, how much each patch is worth hiding.
 
-    The pretrainer passes the map to its mask strategy. Afterwards it passes the errors of the
-    hidden patches back to the teacher. No gradient may reach the encoder or the decoder: maps are
-    detached before masking, and errors before the teacher learns from them. It is built with
-    ``encoder``, the pretrainer's own, and may keep only copies of it. Its weights are never
-    exported.
+    The result is a map of one value per patch, which the pretrainer passes to its mask strategy.
+    Afterwards it passes the errors of the hidden patches back to the teacher. No gradient may reach
+    the encoder or the decoder: maps are detached before masking, and errors before the teacher
+    learns from them. A teacher is built with the argument ``encoder``, the pretrainer's encoder, of
+    which it may keep only copies. Its weights are never exported.
     """
 
     @abstractmethod
