@@ -220,9 +220,9 @@ def boxes_of(
     """
     center, size = _numbers(centers, "centers"), _numbers(sizes, "sizes")
     headings = _numbers(rotations, "rotations")
-    count = len(center) if center.ndim else 0
-    if count == 0:
+    if center.size == size.size == headings.size == 0:
         return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 4))
+    count = len(center) if center.ndim else 0
     shapes = (center.shape, size.shape, headings.shape[:1])
     if shapes != ((count, 3), (count, 3), (count,)):
         raise DataError(
