@@ -76,6 +76,8 @@ def list_folders(
     - label maps, see ``label_maps_of`` and ``named_label_maps``
     - images and videos of formats that are not read
 
+    Folders of frames that were extracted from videos are left out, too, without a report.
+
     Args:
         roots: the folders.
         add: how to read a folder of label maps after all, for the line that reports it.

@@ -56,6 +56,7 @@ from drivemim.files import RealPaths, path_from, plain_path
 
 _LOG = logging.getLogger(__name__)
 CAMERA = "camera"
+"""Name of the only camera of the index."""
 VIDEO_RATE = 2.0
 """Frames per second that are extracted from videos: the rate of nuScenes' annotated samples."""
 
@@ -104,13 +105,13 @@ def build_frames_index(
     base, extracted_to = Path(os.path.commonpath(folders)), frames_folder(plain_path(out))
     files = [plain_path(path) for path in coco]
     # The recorded path of a file outside of the data root begins with "..". It is right only
-    # between folders without links.
+    # between folders without links, so links are resolved.
     sources = [path.parent.resolve() / path.name for path in files if path.is_file()]
     source_prints = fingerprints(base.resolve(), sources)
     frames, categories = _read_frames(folders, files, base, extracted_to, video_rate)
     data_root = _data_root(frames, base, extracted_to)
     if data_root != base:
-        frames, source_prints = _moved(frames, source_prints, base, data_root)
+        frames, source_prints = _relative_to_root(frames, source_prints, base, data_root)
     _warn_of_unmapped(frames)
     rates = ["--rate", f"{rate}", "--video-rate", f"{video_rate}"]
     info = IndexInfo(
@@ -126,6 +127,7 @@ def build_frames_index(
 
 
 def _warn_of_unmapped(frames: Sequence[SequenceFrame]) -> None:
+    """Warn of categories of boxes that the default classes do not have."""
     if line := describe_unmapped({box.category for frame in frames for box in frame.boxes}):
         _LOG.warning(line)
 
@@ -173,7 +175,15 @@ def _read_frames(
     extracted_to: Path,
     video_rate: float,
 ) -> tuple[list[SequenceFrame], list[str]]:
-    """Return the frames in the index's order, and the names of all categories."""
+    """Return the frames in the index's order, and the names of all categories.
+
+    Args:
+        folders: the roots.
+        files: COCO files.
+        base: folder that contains all roots; the frames' paths are relative to it.
+        extracted_to: folder that frames of videos are extracted to.
+        video_rate: frames per second to extract from videos; 0 to leave videos out.
+    """
     categories: list[str] = []
     frames: list[SequenceFrame] = []
     with_coco: set[Path] = set()  # roots of which only the images of COCO files are indexed
@@ -229,7 +239,7 @@ def _data_root(frames: Sequence[SequenceFrame], base: Path, extracted_to: Path) 
     return Path(os.path.commonpath([base, extracted_to])) if any(outside) else base
 
 
-def _moved(
+def _relative_to_root(
     frames: Sequence[SequenceFrame],
     source_prints: Sequence[Fingerprint],
     base: Path,

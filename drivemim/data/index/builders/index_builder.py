@@ -120,12 +120,15 @@ class IndexBuilder:
         if not path.is_file():
             raise FileNotFoundError(f"no file {file}; add sources that exist")
         # The recorded path of a file outside of the root begins with "..". It is right only
-        # between folders without links.
+        # between folders without links, so links are resolved.
         self.sources += fingerprints(self.root.resolve(), [path.parent.resolve() / path.name])
 
     @speaks_python
     def check(self) -> list[str]:
-        """Return every problem for which :meth:`write` would refuse the recording."""
+        """Return the problems for which :meth:`write` would refuse the recording.
+
+        Each check reports its first problem: correct it, and call this again.
+        """
         return [as_spoken(problem) for problem in recording_problems(self)]
 
     @speaks_python
@@ -140,7 +143,7 @@ class IndexBuilder:
 
         Raises:
             DataError: if there are problems. The message names the first; :meth:`check` returns
-                all.
+                that of every check.
             OSError: if the file cannot be written.
         """
         if problems := recording_problems(self):
