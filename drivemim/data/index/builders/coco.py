@@ -25,7 +25,7 @@ from drivemim.files import posix_name
 
 _LOG = logging.getLogger(__name__)
 _ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-"""Beginning of absolute paths of Windows."""
+"""Beginning of an absolute Windows path: a drive letter, or two backslashes of a network share."""
 _XYWH = 1
 """Detectron2's ``BoxMode`` of x, y, width, height in pixels."""
 
@@ -34,11 +34,11 @@ class CocoBox(NamedTuple):
     """A box of an image.
 
     Attributes:
-        category: name.
+        category: name of its category.
         corners: x1, y1, x2, y2 in pixels.
-        track: name, ``""`` for none.
-        crowd: whether it is neither object nor background: drawn around many objects, or marked
-            ``ignore``.
+        track: name of its track, ``""`` for none.
+        crowd: whether the box counts neither as an object nor as background: it is drawn around
+            many objects (COCO's ``iscrowd``), or marked ``ignore``.
     """
 
     category: str
@@ -52,8 +52,9 @@ class CocoFile:
 
     Attributes:
         path: the file.
-        images: in the file's order, with ``sequence`` and ``frame`` filled from CocoVID's fields.
-        categories: names, in the file's order.
+        images: in the file's order, with ``sequence`` and ``frame`` filled from the fields of
+            CocoVID or TAO.
+        categories: names of the categories, in the file's order.
     """
 
     def __init__(self, path: Path, document: CocoDocument) -> None:
@@ -82,10 +83,11 @@ def read_coco(path: Path) -> CocoFile:
     Unread fields, and boxes that are clipped or left out, are logged as warnings.
 
     Raises:
-        FileNotFoundError: if it does not exist.
-        ValueError: if it is not a COCO file; it refers to an image, category or video that it does
-            not have or has twice; an annotation has no box; the width or height of an image is
-            below 1, or of a box below 0; or boxes are not in pixels.
+        FileNotFoundError: if the file does not exist.
+        DataError: if it is not a COCO file; if it refers to an image, category or video that it
+            does not list, or lists one twice; if an image is smaller than 1 pixel or has an
+            absolute Windows path; if an annotation has no box, or one that is not x, y, width,
+            height in pixels; or if two boxes of an image belong to the same track.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no COCO file {path}; check --coco")
@@ -93,7 +95,10 @@ def read_coco(path: Path) -> CocoFile:
 
 
 def _check_image(path: Path, image: CocoImage) -> None:
-    """Refuse an invalid file name or size of an image; replace backslashes by slashes."""
+    """Refuse an image without a size, or with an absolute Windows path.
+
+    In the ``file_name`` of an accepted image, slashes replace backslashes.
+    """
     if image.width < 1 or image.height < 1:
         raise DataError(
             f"{path}: image {image.id} is {image.width} x {image.height} pixels; give width and "
@@ -110,8 +115,8 @@ def _check_image(path: Path, image: CocoImage) -> None:
 def _category_names(path: Path, document: CocoDocument) -> list[str]:
     """Return the category names in the file's order, each once.
 
-    Roboflow puts a category for the whole project first. It may have the same name as another
-    category, and has no boxes.
+    Only categories with boxes must have different names: Roboflow adds a first category for the
+    whole project, which has no boxes and may have the name of another category.
     """
     used = {annotation.category_id for annotation in document.annotations}
     names = [category.name for category in document.categories if category.id in used]
@@ -127,7 +132,7 @@ def _read_videos(path: Path, document: CocoDocument) -> None:
     check_once(path, "video id", (video.id for video in document.videos), fix)
     check_once(path, "video name", names.values(), fix)
     for image in document.images:
-        video = _video(image.video_id)
+        video = _video_key(image.video_id)
         if video and not image.sequence:
             if names and video not in names:
                 raise DataError(
@@ -135,13 +140,17 @@ def _read_videos(path: Path, document: CocoDocument) -> None:
                     "the video, or leave video_id out"
                 )
             image.sequence = names.get(video, f"video-{video}")
+        # The frame_id of a single image in a file of videos (video_id -1) says nothing.
         if image.frame is None and (video or image.video_id is None):
             image.frame = image.frame_index if image.frame_id is None else image.frame_id
 
 
-def _video(number: int | str | None) -> str:
-    """Return the id of a video; single images in a file of videos have -1, which means none."""
-    return "" if number is None or re.fullmatch(r"-\d+", str(number)) else str(number)
+def _video_key(video_id: int | str | None) -> str:
+    """Return a ``video_id`` as text, ``""`` for none.
+
+    A negative id means none, too: single images in a file of videos have -1.
+    """
+    return "" if video_id is None or re.fullmatch(r"-\d+", str(video_id)) else str(video_id)
 
 
 def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBox]]:
@@ -149,7 +158,7 @@ def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBo
     images = {image.id: image for image in document.images}
     boxes: defaultdict[int, list[CocoBox]] = defaultdict(list)
     tracks: dict[tuple[int, str], int] = {}
-    unlinked = False
+    has_unread_instance_id = False
     for annotation in document.annotations:
         image = images.get(annotation.image_id)
         if image is None:
@@ -158,24 +167,26 @@ def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBo
                 "which its images lack; add the image, or take the annotation out"
             )
         box = _box(path, annotation, image, names)
-        unlinked |= annotation.instance_id is not None and not image.sequence
+        has_unread_instance_id |= annotation.instance_id is not None and not image.sequence
         if box.track:
-            first = tracks.setdefault((image.id, box.track), annotation.id)
-            if first != annotation.id:
+            first_id = tracks.setdefault((image.id, box.track), annotation.id)
+            if first_id != annotation.id:
                 raise DataError(
-                    f"{path}: annotations {first} and {annotation.id} of image {image.id} are of "
-                    f"the same track {box.track!r}; a track has one box per image (-1 means no "
+                    f"{path}: annotations {first_id} and {annotation.id} of image {image.id} are "
+                    f"of the same track {box.track!r}; a track has one box per image (-1 means no "
                     "track)"
                 )
         boxes[image.id].append(box)
-    if unlinked:
+    if has_unread_instance_id:
         _LOG.warning(
             "%s: instance_id is not read for images without video_id or sequence, where it may "
             "count the objects of one image; track_id is",
             path,
         )
-    found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
-    check_units(path, found)
+    check_units(
+        path,
+        [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())],
+    )
     _warn_of_copies(path, boxes)
     return dict(boxes)
 
@@ -183,6 +194,14 @@ def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBo
 def _box(
     path: Path, annotation: CocoAnnotation, image: CocoImage, names: dict[int, str]
 ) -> CocoBox:
+    """Return the box of an annotation; refuse an annotation without a valid one.
+
+    Args:
+        path: the COCO file, for errors.
+        annotation: the annotation.
+        image: its image.
+        names: category names by id.
+    """
     what = f"{path}: annotation {annotation.id}"
     if annotation.category_id not in names:
         raise DataError(
@@ -199,13 +218,15 @@ def _box(
             f"{what} has bbox_mode {annotation.bbox_mode}; give bbox as x, y, width, height "
             f"(bbox_mode {_XYWH})"
         )
-    if annotation.video_id is not None and _video(annotation.video_id) != _video(image.video_id):
+    if annotation.video_id is not None and _video_key(annotation.video_id) != _video_key(
+        image.video_id
+    ):
         raise DataError(
             f"{what} has video_id {annotation.video_id}, but its image {image.id} "
             f"{'none' if image.video_id is None else image.video_id}"
         )
     x, y, width, height = annotation.bbox
-    if not all(map(math.isfinite, annotation.bbox)):  # a number read from text can be NaN
+    if not all(map(math.isfinite, annotation.bbox)):  # JSON has no NaN, but the text "nan" is read
         raise DataError(
             f"{what} has bbox {annotation.bbox}; give four numbers, or take the annotation out"
         )
@@ -222,7 +243,11 @@ def _box(
 
 
 def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
-    """Return the name of the track; without a sequence, ``instance_id`` is not a track."""
+    """Return the name of an annotation's track, ``""`` for none.
+
+    ``instance_id`` names a track only if the image belongs to a sequence: for other images it may
+    count the objects of one image. A negative id means none.
+    """
     track = annotation.track_id
     if track is None and image.sequence:
         track = annotation.instance_id
@@ -232,13 +257,15 @@ def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
 def _warn_of_copies(path: Path, boxes: dict[int, list[CocoBox]]) -> None:
     """Warn of duplicate boxes: same image, class and corners under another id."""
     counts = Counter(
-        (image, box.category, box.corners, box.crowd) for image, own in boxes.items() for box in own
+        (image, box.category, box.corners, box.crowd)
+        for image, image_boxes in boxes.items()
+        for box in image_boxes
     )
     copies = counts.total() - len(counts)
     if copies:
-        image = next(key[0] for key, count in counts.items() if count > 1)
+        first_image = next(key[0] for key, count in counts.items() if count > 1)
         _LOG.warning(
             "%s: %d of %d boxes are copies of another one of the same image and category under "
             "another id, first in image %d; they are kept",
-            path, copies, counts.total(), image,
+            path, copies, counts.total(), first_image,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Fields of COCO and CocoVID files (read or without effect), and their decoding.
+"""Decode COCO and CocoVID files, and warn of fields that are not read.
 
 ``data/README.md`` lists for each field whether it is read, ignored or refused.
 """
@@ -23,7 +23,9 @@ _WITHOUT_EFFECT = {
     "annotations": {"area", "segmentation", "keypoints", "num_keypoints", "caption"},
     "videos": {"width", "height", "length", "license", "flickr_url", "coco_url", "date_captured"},
 }
+"""Fields of each section that are not read, without a warning: the index does not need them."""
 _SECTIONS_WITHOUT_EFFECT = {"info", "licenses", "type", "tracks"}
+"""Sections that are not read, without a warning."""
 
 
 class CocoImage(msgspec.Struct, gc=False):
@@ -44,7 +46,11 @@ class CocoImage(msgspec.Struct, gc=False):
 
 
 class CocoAnnotation(msgspec.Struct, gc=False):
-    """A box: ``bbox`` is x, y, width, height in pixels."""
+    """A box of an image.
+
+    ``bbox`` is x, y, width, height in pixels; ``bbox_mode`` is Detectron2's ``BoxMode``. TAO and
+    CocoVID name the track ``track_id`` or ``instance_id``.
+    """
 
     id: int
     image_id: int
@@ -86,6 +92,7 @@ _READ: dict[str, type[msgspec.Struct]] = {
     "annotations": CocoAnnotation,
     "videos": CocoVideo,
 }
+"""Sections that are searched for unread fields, each with the class of the fields that are read."""
 _FIXES = (
     (r"field `(width|height)`|`\$\.images\[\d+\]\.(width|height)`",
      "give every image the width and height of its file in pixels"),
@@ -98,6 +105,7 @@ _FIXES = (
      "a list is a file of results; name the file of images, annotations and categories"),
     ("", "correct the entry, or export the file again"),
 )  # fmt: skip
+"""Patterns of msgspec's messages, each with the fix; the first that matches applies."""
 
 
 def read_document(path: Path) -> CocoDocument:
@@ -106,7 +114,7 @@ def read_document(path: Path) -> CocoDocument:
     Numbers that are written as text (``"7"``) or as 7.0 are read as numbers.
 
     Raises:
-        DataError: if it is not a COCO file, with the fix.
+        DataError: if the file is not a COCO file; the message says how to fix it.
     """
     begin = f"{path} is not a COCO file: "
     text = JsonText(path, path.read_bytes(), begin=begin, fix="copy or export it again")
@@ -118,14 +126,14 @@ def read_document(path: Path) -> CocoDocument:
     return document
 
 
-def _warn_without_annotations(path: Path, content: Content, images: int) -> None:
+def _warn_without_annotations(path: Path, content: Content, image_count: int) -> None:
     has_list = "annotations" in msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     _LOG.warning(
         "%s %s: a detector would count its %d images as images without objects. Index it as a "
         "split for pretraining only, or give the file that has the boxes",
         path,
         "has an empty list of annotations" if has_list else "has no annotations",
-        images,
+        image_count,
     )
 
 
@@ -134,12 +142,12 @@ def check_once(path: Path, what: str, values: Iterable[Hashable], fix: str) -> N
 
     Args:
         path: the file, for the error.
-        what: name of the values, for the error.
-        values: the values.
-        fix: what the user can do.
+        what: what the values are, such as ``image id``, for the error.
+        values: the values of all rows.
+        fix: what the user can do, for the error.
 
     Raises:
-        DataError: naming the first such value.
+        DataError: if a value occurs twice; the message names the first such value.
     """
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
@@ -147,7 +155,7 @@ def check_once(path: Path, what: str, values: Iterable[Hashable], fix: str) -> N
 
 
 def decode_entries(text: JsonText, schema: Any, begin: str) -> Any:
-    """Decode entries of COCO's formats; numbers may be written as text.
+    """Return a file of COCO's formats as objects of a type; numbers may be written as text.
 
     Args:
         text: text of the file.
@@ -155,7 +163,7 @@ def decode_entries(text: JsonText, schema: Any, begin: str) -> Any:
         begin: start of the error messages, with the file's name.
 
     Raises:
-        DataError: naming the entry and the fix.
+        DataError: if an entry does not have the type; the message names the entry and the fix.
     """
     try:
         return text.decode(schema)
@@ -170,7 +178,10 @@ def decode_entries(text: JsonText, schema: Any, begin: str) -> Any:
 
 
 def _unread_fields(data: Content) -> list[str]:
-    """Return fields that are neither read nor known to have no effect, as ``section.field``."""
+    """Return the fields that a warning must name: neither read nor known to have no effect.
+
+    A field of a section's rows is written ``section.field``; an unknown section is its name alone.
+    """
     sections = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     known = {
         *_SECTIONS_WITHOUT_EFFECT,
@@ -179,11 +190,11 @@ def _unread_fields(data: Content) -> list[str]:
     unread = [name for name in sections if name not in known]
     fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
     for section, cls in _READ.items():
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}  # a set in the order of the file
         for row in msgspec.json.decode(sections.get(section, b"[]"), type=list[msgspec.Raw]):
-            found.update(dict.fromkeys(fields_of.decode(row)))
+            names.update(dict.fromkeys(fields_of.decode(row)))
         read = {field.name for field in msgspec.structs.fields(cls)}
         unread += [
-            f"{section}.{name}" for name in found if name not in read | _WITHOUT_EFFECT[section]
+            f"{section}.{name}" for name in names if name not in read | _WITHOUT_EFFECT[section]
         ]
     return unread

@@ -13,23 +13,32 @@ from drivemim.data.index.index_schema import time_keys
 Section = dict[str, Any]
 """Columns of one section of an index by name."""
 IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+"""x, y, z in metres and the quaternion w, x, y, z of no movement."""
 
 
 def neighbours(group: Ints) -> tuple[Ints, Ints]:
-    """Return the previous and next row in runs of equal ``group``; -1 at the runs' ends."""
+    """Return for each row the previous and the next row, where these have an equal ``group``.
+
+    The previous row is -1 at the start of a run of equal values, the next row at its end.
+    """
     rows = np.arange(len(group))
     same = np.concatenate([[False], group[1:] == group[:-1], [False]])
     return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
 
 
 def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
-    """Return the start and length of each of ``count`` groups in the ascending column ``group``."""
+    """Return the first row and the number of rows of each group.
+
+    Args:
+        group: number of each row's group, ascending; groups may have no rows.
+        count: number of groups.
+    """
     first = np.searchsorted(group, np.arange(count + 1))
     return first[:-1], np.diff(first)
 
 
 def links_in_time(sequence: Ints, timestamp: Ints) -> Section:
-    """Return the columns of frames that follow from their order.
+    """Return the columns of frames that their order determines.
 
     Args:
         sequence: (F,) scene * cameras + camera, ascending.
@@ -44,7 +53,13 @@ def links_in_time(sequence: Ints, timestamp: Ints) -> Section:
 
 
 def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
-    """Return the first row and the number of each camera's frames of a scene."""
+    """Return the columns ``first_frame`` and ``frame_count`` of the section ``scenes``.
+
+    Args:
+        frames: the section ``frames``, sorted by scene and camera.
+        scenes: number of scenes.
+        cameras: number of cameras.
+    """
     first, count = runs(frames["scene"] * cameras + frames["camera"], scenes * cameras)
     return {
         "first_frame": first.reshape(scenes, cameras),
@@ -76,7 +91,7 @@ def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:
 
 
 def no_lidar(count: int) -> Section:
-    """Return the lidar columns of ``count`` samples without lidar."""
+    """Return the lidar columns of the section ``samples`` for ``count`` samples without lidar."""
     return {
         "lidar_path": [""] * count,
         "lidar_to_ego": np.tile(IDENTITY_POSE, (count, 1)),

@@ -24,11 +24,11 @@ _MAX_NAMED = 50
 
 
 def frames_of_images(root: Path, folders: Sequence[Folder], data_root: Path) -> list[SequenceFrame]:
-    """Return the images of folders below ``root``; every folder is one sequence.
+    """Return the images of folders as frames; every folder is one sequence.
 
     Args:
         root: the folder that the user named.
-        folders: folders below it that hold images or videos, or itself.
+        folders: ``root`` and folders below it, those that hold images or videos.
         data_root: folder that the frames' paths are relative to.
 
     Raises:
@@ -40,7 +40,8 @@ def frames_of_images(root: Path, folders: Sequence[Folder], data_root: Path) -> 
     for folder in folders:
         relative = folder.path.relative_to(data_root)
         name = relative.as_posix()
-        # Images directly in the data root get its name, unless something in it has that name.
+        # The relative path of the data root is empty. Its sequence gets its name, unless a file or
+        # folder in it has that name, too.
         if relative == Path() and not (data_root / data_root.name).exists():
             name = data_root.name
         frames += [
@@ -60,24 +61,24 @@ def check_videos(listed: Iterable[tuple[Path, Sequence[Folder]]], real: RealPath
     """Refuse a video that would be extracted twice, before any video is extracted.
 
     Args:
-        listed: each root with the folders below it that hold images or videos.
-        real: cache of real paths, to compare files.
+        listed: each root with its folders that hold images or videos.
+        real: cache of real paths, to recognise a video under two names.
 
     Raises:
-        DataError: naming both paths.
+        DataError: if a video is listed twice; the message names both paths.
     """
-    roots: dict[str, tuple[Path, Path]] = {}
+    listings: dict[str, tuple[Path, Path]] = {}
     for root, folders in listed:
         for video in _videos(folders):
             file = real(video)
-            if file in roots:
-                first, first_root = roots[file]
+            if file in listings:
+                first, first_root = listings[file]
                 name = "" if first == video else f" as {first}"
                 raise DataError(
                     f"{video} is listed twice, by {first_root}{name} and {root}; an index "
                     "contains each video once: check --root"
                 )
-            roots[file] = video, root
+            listings[file] = video, root
 
 
 def frames_of_videos(
@@ -91,11 +92,11 @@ def frames_of_videos(
 
     Args:
         root: the folder that the user named.
-        folders: folders below it that hold images or videos, or itself.
+        folders: ``root`` and folders below it, those that hold images or videos.
         data_root: folder that contains the videos; the frames' paths are relative to it, or
             absolute if ``extracted_to`` is outside of it.
         extracted_to: folder that the frames are extracted to.
-        frames_per_second: how many frames to extract.
+        frames_per_second: number of frames to extract from a second of a video.
 
     Raises:
         DataError: if a video cannot be read or has no frames.
@@ -126,7 +127,8 @@ def _image_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     """Return width and height of every image.
 
     Raises:
-        DataError: with the reason of the first that is refused, and the paths of the others.
+        DataError: if images are refused. The message has the reason for the first one, and names
+            the others.
     """
     sizes: dict[Path, tuple[int, int]] = {}
     refused: dict[Path, DataError] = {}
@@ -146,10 +148,10 @@ def _image_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height from the file's header.
+    """Return the width and height of an image from its header.
 
     Raises:
-        DataError: if it cannot be read, its EXIF orientation would turn the image, or it has more
+        DataError: if the image cannot be read, its EXIF orientation would turn it, or it has more
             than 8 bits per channel.
     """
     try:

@@ -1,4 +1,4 @@
-"""List folders of images and videos, without label maps and other programs' files."""
+"""List folders of images and videos, without label maps and without the files of other programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from drivemim.errors import DataError
 from drivemim.option_words import as_spoken
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+"""Suffixes of images that are read."""
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm")
+"""Suffixes of videos that are read."""
 _OTHER_FORMATS = frozenset(
     (
         ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".avif", ".heic", ".heif",
@@ -34,16 +36,17 @@ _OTHER_FORMATS = frozenset(
 EXTRACTED = "drivemim-extracted.txt"
 """Marker file in a folder of frames that were extracted from videos; the folder is skipped."""
 PREDICTIONS_FILE = "predictions.json"
-"""Name of the results of ``drivemim predict``, and of other programs'."""
-_FEW = 10
-"""Maximum number of suffixes that an error names."""
-_LEFT_BEHIND = frozenset(
+"""Name of the file of results of ``drivemim predict``; other programs write files of this name."""
+_MAX_NAMED = 10
+"""Largest number of suffixes that an error names."""
+_SYSTEM_FILES = frozenset(
     (
         "@eadir", "#recycle", "@recycle", "#snapshot",  # network storage
         "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini",  # desktops
         "$recycle.bin", "system volume information", "lost+found",  # file systems
     )
 )  # fmt: skip
+"""Files and folders, in lower case, that other programs leave in folders of recordings."""
 
 
 @dataclass(frozen=True)
@@ -66,39 +69,48 @@ def list_folders(
 ) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, including the root itself.
 
-    Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...), all
-    hidden files, and folders of runs and of predictions are skipped, and one line reports them. So
-    are label maps, see ``label_maps_of`` and ``named_label_maps``. Another line counts the images
-    and videos of formats that are not read.
+    These are left out, and reported:
+
+    - all hidden files, and files of file managers, notebooks and network storage (``._1.jpg``,
+      ``@eaDir``, ...); folders of runs and of predictions
+    - label maps, see ``label_maps_of`` and ``named_label_maps``
+    - images and videos of formats that are not read
+
+    Folders of frames that were extracted from videos are left out, too, without a report.
 
     Args:
         roots: the folders.
         add: how to read a folder of label maps after all, for the line that reports it.
-        others_read: suffixes of other files that the caller reads.
+        others_read: suffixes of other files that the caller reads; these are not reported.
 
     Raises:
-        DataError: naming a folder that cannot be read.
+        DataError: if a folder cannot be read; the message names it.
     """
     skipped: Counter[str] = Counter()
     others: Counter[str] = Counter()
-    found = [
+    listed = [
         (root, _without_label_maps(_folders(root, skipped, others), root, add)) for root in roots
     ]
     if skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
         print_log(f"skipped {skipped.total()} files and folders that are not recordings: {kinds}")
     unread = _OTHER_FORMATS - set(others_read)
-    left = {suffix: count for suffix, count in others.items() if suffix in unread}
-    if left:
+    left_out = {suffix: count for suffix, count in others.items() if suffix in unread}
+    if left_out:
         print_log(
-            f"left out {sum(left.values())} files of formats that are not read: {_counts(left)}; "
-            f"convert them to one of {', '.join((*IMAGES, *VIDEOS))}, or rename those that are"
+            f"left out {sum(left_out.values())} files of formats that are not read: "
+            f"{_counts(left_out)}; convert them to one of {', '.join((*IMAGES, *VIDEOS))}, or "
+            "rename those that are"
         )
-    return found
+    return listed
 
 
 def describe_others(roots: Iterable[Path]) -> str:
-    """Describe the files below folders that hold no images or videos; ``""`` if there are none."""
+    """Return the end of an error about folders without images and videos: what they hold instead.
+
+    Returns:
+        the suffixes of their files with the number of each; ``""`` if there are no files.
+    """
     others: Counter[str] = Counter()
     for root in roots:
         for _ in _folders(root, Counter(), others):
@@ -106,33 +118,42 @@ def describe_others(roots: Iterable[Path]) -> str:
     if not others:
         return ""
     return (
-        f"; there are {_counts(dict(others.most_common(_FEW)))}"
-        f"{' and more' if len(others) > _FEW else ''}: convert images and videos to one of these "
-        "formats, or check the path"
+        f"; there are {_counts(dict(others.most_common(_MAX_NAMED)))}"
+        f"{' and more' if len(others) > _MAX_NAMED else ''}: convert images and videos to one of "
+        "these formats, or check the path"
     )
 
 
-def _counts(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.items()))
+def _counts(suffixes: Mapping[str, int]) -> str:
+    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(suffixes.items()))
 
 
 def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterator[Folder]:
-    """Yield folders with images or videos; follow links, except to a folder that contains them."""
+    """Yield ``root`` and the folders below it, those with images or videos.
+
+    Links to folders are followed, except to a folder that contains the link.
+
+    Args:
+        root: the folder.
+        skipped: counter to which the names of skipped files and folders are added.
+        others: counter to which the suffixes of files are added that are neither images nor videos;
+            a file without a suffix is counted by its name.
+    """
     for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         inside = Path(parent).resolve()
         folders[:] = [
             name
-            for name in sorted(_kept(folders, skipped))
+            for name in sorted(_without_system_files(folders, skipped))
             if not inside.is_relative_to((inside / name).resolve())
             and not (inside / name / EXTRACTED).exists()
             and not _has_results(inside / name, skipped)
         ]
-        kept = sorted(_kept(files, skipped), key=by_numbers)
-        images = tuple(name for name in kept if name.lower().endswith(IMAGES))
-        videos = tuple(name for name in kept if name.lower().endswith(VIDEOS))
+        names = sorted(_without_system_files(files, skipped), key=by_numbers)
+        images = tuple(name for name in names if name.lower().endswith(IMAGES))
+        videos = tuple(name for name in names if name.lower().endswith(VIDEOS))
         others.update(
             Path(name).suffix.lower() or name
-            for name in kept
+            for name in names
             if not name.lower().endswith((*IMAGES, *VIDEOS))
         )
         if images or videos:
@@ -140,9 +161,10 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
 
 
 def _has_results(folder: Path, skipped: Counter[str]) -> bool:
-    """Return whether a folder is of a run or of predictions, and count it.
+    """Return whether a run or ``drivemim predict`` wrote a folder, and add it to ``skipped``.
 
-    A run's ``last_checkpoint`` names a checkpoint. Other programs' results may lie beside images.
+    A run's ``last_checkpoint`` contains the name of a checkpoint. ``predictions.json`` alone proves
+    nothing: another program may have written it beside its images.
     """
     with suppress(OSError, ValueError):
         is_run = (folder / "last_checkpoint").read_text().strip().endswith(".pth")
@@ -156,19 +178,20 @@ def _has_results(folder: Path, skipped: Counter[str]) -> bool:
 
 
 def read_predictions(folder: Path) -> dict[str, Any] | None:
-    """Return the ``predictions.json`` of a folder of predictions; None if it has none of DriveMIM.
+    """Return the content of a folder's ``predictions.json``, or None.
 
-    Other programs write results of the same name.
+    It is None if the folder has no such file, or if another program wrote it.
     """
     try:
         content = json.loads((folder / PREDICTIONS_FILE).read_bytes())
     except (OSError, ValueError):
         return None
-    is_own = isinstance(content, dict) and {"score_threshold", "images"} <= content.keys()
-    return content if is_own else None
+    is_ours = isinstance(content, dict) and {"score_threshold", "images"} <= content.keys()
+    return content if is_ours else None
 
 
 def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list[Folder]:
+    """Return the folders without label maps, and warn of these; ``add`` as in ``list_folders``."""
     listed = list(folders)
     images = {each.path: each.images for each in listed if not each.videos}
     maps = label_maps_of(images, root)
@@ -180,20 +203,21 @@ def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list
             ),
             level=logging.WARNING,
         )
-    kept = [each for each in listed if each.path not in maps]
-    named = named_label_maps({each.path: each.images for each in kept}, root)
-    if named:
-        folder, names = next(iter(named.items()))
+    remaining = [each for each in listed if each.path not in maps]
+    by_name = named_label_maps({each.path: each.images for each in remaining}, root)
+    if by_name:
+        folder, names = next(iter(by_name.items()))
         print_log(
-            f"left out {sum(map(len, named.values()))} PNG files that are label maps (masks) by "
+            f"left out {sum(map(len, by_name.values()))} PNG files that are label maps (masks) by "
             f"their names and few colours, such as {folder / min(names)}; if they are frames, "
             "rename them",
             level=logging.WARNING,
         )
-    others = [
-        replace(each, images=_without(each.images, named.get(each.path, set()))) for each in kept
+    remaining = [
+        replace(each, images=_without(each.images, by_name.get(each.path, set())))
+        for each in remaining
     ]
-    return [each for each in others if each.images or each.videos]
+    return [each for each in remaining if each.images or each.videos]
 
 
 def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
@@ -201,18 +225,22 @@ def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
 
 
 def _refuse(error: OSError) -> None:
-    """Raise an error, because ``os.walk`` would skip the folder silently."""
+    """Raise a DataError for an unreadable folder, which ``os.walk`` would skip silently."""
     raise DataError(
         f"{error.filename} cannot be read ({error.strerror}); make it readable, or name folders "
         "without it"
     ) from error
 
 
-def _kept(names: Iterable[str], skipped: Counter[str]) -> Iterator[str]:
+def _without_system_files(names: Iterable[str], skipped: Counter[str]) -> Iterator[str]:
+    """Yield names that are neither hidden nor of ``_SYSTEM_FILES``; add the others to ``skipped``.
+
+    ``._1.jpg`` is macOS's metadata of ``1.jpg``.
+    """
     for name in names:
         if name.startswith("._"):
             skipped["._*"] += 1
-        elif name.startswith(".") or name.lower() in _LEFT_BEHIND:
+        elif name.startswith(".") or name.lower() in _SYSTEM_FILES:
             skipped[name] += 1
         else:
             yield name

@@ -1,7 +1,8 @@
 """Builder of a ``FrameIndex`` from folders of images and videos, with boxes from COCO files.
 
-The calibration of these cameras is unknown, so a static pinhole camera of 53 degrees is assumed:
-fx = fy = image width, principal point at the centre, identity poses; ``calibrated`` is False.
+The calibration of these cameras is unknown. The index contains an assumed one: a static pinhole
+camera with a horizontal field of view of 53 degrees (fx = fy = image width), the principal point at
+the image's centre, and identity poses. The column ``calibrated`` is False.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
 from drivemim.data.classes import describe_unmapped
-from drivemim.data.index.builders.coco import CocoFile, read_coco
-from drivemim.data.index.builders.coco_fields import CocoImage
+from drivemim.data.index.builders.coco import read_coco
+from drivemim.data.index.builders.coco_frames import frames_of_coco
 from drivemim.data.index.builders.coco_images import base_folder, touched_roots
 from drivemim.data.index.builders.coco_splits import split_names
 from drivemim.data.index.builders.columns import (
@@ -37,7 +38,6 @@ from drivemim.data.index.builders.folder_frames import (
     check_videos,
     frames_of_images,
     frames_of_videos,
-    image_size,
 )
 from drivemim.data.index.builders.folders import list_folders
 from drivemim.data.index.builders.other_sources import check_images_found
@@ -52,10 +52,11 @@ from drivemim.data.index.copies import recorded_copies
 from drivemim.data.index.frame_index import IndexInfo, check_out, write_index
 from drivemim.data.index.source_files import Fingerprint, fingerprints
 from drivemim.errors import ConfigError, DataError
-from drivemim.files import RealPaths, path_from, plain_path, why_unreadable
+from drivemim.files import RealPaths, path_from, plain_path
 
 _LOG = logging.getLogger(__name__)
 CAMERA = "camera"
+"""Name of the only camera of the index."""
 VIDEO_RATE = 2.0
 """Frames per second that are extracted from videos: the rate of nuScenes' annotated samples."""
 
@@ -68,20 +69,21 @@ def build_frames_index(
     rate: float = 10.0,
     video_rate: float = VIDEO_RATE,
 ) -> Path:
-    """Index folders of sequences.
+    """Index folders of images and videos.
 
     Every folder that holds images is a sequence; its images are sorted by name, with numbers by
     value. Every video is also a sequence; its frames are extracted into a folder beside the index.
     A COCO file may instead give the sequences and frame numbers of its images, in the fields
-    ``sequence`` and ``frame`` or CocoVID's. Its paths are relative to its own folder if the images
-    lie there, else to the root that has them. With COCO files, only the images that they list are
-    indexed, plus everything in the roots that contain none of these.
+    ``sequence`` and ``frame`` or those of CocoVID. Its paths are relative to its own folder if the
+    images lie there, else to the root that has them. If a root contains images of a COCO file, only
+    the images of COCO files are indexed in it. All other roots are indexed completely.
 
     Args:
-        roots: folders; the index's data root is the folder that contains all of them, and the
-            extracted frames if there are any.
+        roots: folders. The data root of the index is the folder that contains all of them and all
+            extracted frames.
         out: file to write.
-        coco: COCO files; the stem of each names its split, or its folder, see ``split_names``.
+        coco: COCO files. The stem or the folder of each names the split of its images, see
+            ``split_names``.
         rate: frames per second, to convert frame numbers to timestamps.
         video_rate: frames per second to extract from videos, which have timestamps; 0 to leave
             videos out.
@@ -100,15 +102,16 @@ def build_frames_index(
     _check_rates(rate, video_rate)
     folders = _check_folders(roots)
     check_out(out)
-    base, store = Path(os.path.commonpath(folders)), frames_folder(plain_path(out))
+    base, extracted_to = Path(os.path.commonpath(folders)), frames_folder(plain_path(out))
     files = [plain_path(path) for path in coco]
-    # Real folders: a path from the data root, which may be a link, to a file outside needs "..".
+    # The recorded path of a file outside of the data root begins with "..". It is right only
+    # between folders without links, so links are resolved.
     sources = [path.parent.resolve() / path.name for path in files if path.is_file()]
-    prints = fingerprints(base.resolve(), sources)
-    frames, categories = _read_frames(folders, files, base, store, video_rate)
-    data_root = _data_root(frames, base, store)
+    source_prints = fingerprints(base.resolve(), sources)
+    frames, categories = _read_frames(folders, files, base, extracted_to, video_rate)
+    data_root = _data_root(frames, base, extracted_to)
     if data_root != base:
-        frames, prints = _moved(frames, prints, base, data_root)
+        frames, source_prints = _relative_to_root(frames, source_prints, base, data_root)
     _warn_of_unmapped(frames)
     rates = ["--rate", f"{rate}", "--video-rate", f"{video_rate}"]
     info = IndexInfo(
@@ -116,7 +119,7 @@ def build_frames_index(
         version="",
         data_root=str(data_root),
         command=shlex.join([*_command(folders, files), *rates, "--out", os.fspath(out)]),
-        tables=prints,
+        tables=source_prints,
         copies=_copies(frames, data_root),
     )
     write_index(out, _sections(frames, categories, rate), info)
@@ -124,6 +127,7 @@ def build_frames_index(
 
 
 def _warn_of_unmapped(frames: Sequence[SequenceFrame]) -> None:
+    """Warn of categories of boxes that the default classes do not have."""
     if line := describe_unmapped({box.category for frame in frames for box in frame.boxes}):
         _LOG.warning(line)
 
@@ -136,7 +140,7 @@ def _command(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
 
 
 def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> bytes:
-    """Return the pairs of identical images of different scenes, and warn of them."""
+    """Return the record of identical images in different scenes, and warn of them."""
     scenes = [frame.scene for frame in frames]
     return recorded_copies(data_root, [frame.path for frame in frames], scenes)
 
@@ -165,33 +169,48 @@ def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _read_frames(
-    folders: Sequence[Path], files: Sequence[Path], base: Path, store: Path, video_rate: float
+    folders: Sequence[Path],
+    files: Sequence[Path],
+    base: Path,
+    extracted_to: Path,
+    video_rate: float,
 ) -> tuple[list[SequenceFrame], list[str]]:
-    """Return the frames in the index's order, and the names of all categories."""
+    """Return the frames in the index's order, and the names of all categories.
+
+    Args:
+        folders: the roots.
+        files: COCO files.
+        base: folder that contains all roots; the frames' paths are relative to it.
+        extracted_to: folder that frames of videos are extracted to.
+        video_rate: frames per second to extract from videos; 0 to leave videos out.
+    """
     categories: list[str] = []
     frames: list[SequenceFrame] = []
-    touched: set[Path] = set()
+    with_coco: set[Path] = set()  # roots of which only the images of COCO files are indexed
     real = RealPaths()
     for path, split in zip(files, split_names(files), strict=True):
         parsed = read_coco(path)
         categories += [name for name in parsed.categories if name not in categories]
-        beside = base_folder(parsed, folders, real)
-        touched |= touched_roots(parsed, beside, folders, real)
-        frames += _frames_of_coco(parsed, split, beside, base, real)
-    listed = list_folders(folder for folder in folders if folder not in touched)
-    for root, found in listed:
-        frames += frames_of_images(root, found, base)
+        image_folder = base_folder(parsed, folders, real)
+        with_coco |= touched_roots(parsed, image_folder, folders, real)
+        frames += frames_of_coco(parsed, split, image_folder, base, real)
+    listed = list_folders(folder for folder in folders if folder not in with_coco)
+    for root, subfolders in listed:
+        frames += frames_of_images(root, subfolders, base)
     _check_listed_once(frames, base, real)
     if video_rate:
         check_videos(listed, real)
-        for root, found in listed:
-            frames += frames_of_videos(root, found, base, store, video_rate)
+        for root, subfolders in listed:
+            frames += frames_of_videos(root, subfolders, base, extracted_to, video_rate)
     check_images_found(len(frames), folders)
     return arrange(frames), categories
 
 
 def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: RealPaths) -> None:
-    """Refuse a file that is listed twice: it could lack its boxes, or be in two splits."""
+    """Refuse an image that is listed twice: one of its frames could lack its boxes.
+
+    It could also be in two splits.
+    """
     listed: dict[str, SequenceFrame] = {}
     for frame in frames:
         file = real(data_root / frame.path)
@@ -205,75 +224,35 @@ def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: R
         listed[file] = frame
 
 
-def _frames_of_coco(
-    parsed: CocoFile, split: str, base: Path, data_root: Path, real: RealPaths
-) -> list[SequenceFrame]:
-    if not parsed.images:
-        raise DataError(f"{parsed.path} lists no images; correct it, or leave it out")
-    own = path_from(data_root, parsed.path.parent, real)
-    frames = []
-    for image in parsed.images:
-        file = base / image.file_name
-        if problem := why_unreadable(file):
-            raise FileNotFoundError(
-                f"{file} {problem}, {parsed.path} lists it (id {image.id})"
-                f"{_below_root(image.file_name, base)}"
-            )
-        size = image_size(file)
-        if size != (image.width, image.height):
-            raise DataError(
-                f"{parsed.path} says that {image.file_name} (id {image.id}) is {image.width}x"
-                f"{image.height} pixels, but {file} is {size[0]}x{size[1]}"
-                f"{_exchanged(size, image)}; give width, height and boxes of the stored image"
-            )
-        path = path_from(data_root, file, real)
-        frames.append(
-            SequenceFrame(
-                scene=SceneKey(split, image.sequence or Path(path).parent.as_posix()),
-                namespace=own if image.sequence else None,
-                number=image.frame,
-                path=path,
-                size=size,
-                source=parsed.path,
-                boxes=parsed.boxes_of(image.id),
-            )
-        )
-    return frames
+def _data_root(frames: Sequence[SequenceFrame], base: Path, extracted_to: Path) -> Path:
+    """Return the folder that contains all frames, including those extracted from videos.
 
-
-def _below_root(name: str, base: Path) -> str:
-    """Return the advice for a name that begins with a slash by mistake."""
-    relative = name.lstrip("/")
-    if relative == name or not (base / relative).is_file():
-        return ""
-    return f"; {base / relative} is there: write file_name without the slash at its beginning"
-
-
-def _exchanged(size: tuple[int, int], image: CocoImage) -> str:
-    if size != (image.height, image.width):
-        return ""
-    return " (width and height are swapped, or the image was rotated after it was annotated)"
-
-
-def _data_root(frames: Sequence[SequenceFrame], base: Path, store: Path) -> Path:
-    """Return the folder that contains all frames, including those extracted outside ``base``."""
-    outside = [Path(frame.path).is_relative_to(store) for frame in frames]
+    Args:
+        frames: the frames. Their paths are relative to ``base``, or absolute if they were
+            extracted outside of it.
+        base: folder that contains all roots.
+        extracted_to: folder of the extracted frames.
+    """
+    outside = [Path(frame.path).is_relative_to(extracted_to) for frame in frames]
     if all(outside):
-        return store
-    return Path(os.path.commonpath([base, store])) if any(outside) else base
+        return extracted_to
+    return Path(os.path.commonpath([base, extracted_to])) if any(outside) else base
 
 
-def _moved(
-    frames: Sequence[SequenceFrame], prints: Sequence[Fingerprint], base: Path, data_root: Path
+def _relative_to_root(
+    frames: Sequence[SequenceFrame],
+    source_prints: Sequence[Fingerprint],
+    base: Path,
+    data_root: Path,
 ) -> tuple[list[SequenceFrame], tuple[Fingerprint, ...]]:
-    """Make paths relative to ``data_root`` that were absolute or relative to ``base``."""
+    """Return frames and fingerprints with paths relative to ``data_root`` instead of ``base``."""
     real = RealPaths()
-    inside, target = base.resolve(), data_root.resolve()
+    real_base, real_root = base.resolve(), data_root.resolve()
     return (
         [replace(frame, path=path_from(data_root, base / frame.path, real)) for frame in frames],
         tuple(
-            structs.replace(each, name=os.path.relpath(inside / each.name, target))
-            for each in prints
+            structs.replace(each, name=os.path.relpath(real_base / each.name, real_root))
+            for each in source_prints
         ),
     )
 
@@ -281,6 +260,13 @@ def _moved(
 def _sections(
     frames: list[SequenceFrame], categories: list[str], rate: float
 ) -> dict[str, Section]:
+    """Return the sections of the index; every frame is its own sample.
+
+    Args:
+        frames: in the index's order.
+        categories: names, in the order of their numbers.
+        rate: frames per second, to convert frame numbers to timestamps.
+    """
     count = len(frames)
     scenes = sorted({frame.scene for frame in frames})
     numbers = {scene: number for number, scene in enumerate(scenes)}
@@ -330,7 +316,13 @@ def _sections(
 
 
 def _scenes(scenes: list[SceneKey], first: Ints, length: Ints) -> Section:
-    """Return the section of scenes; their ``length`` frames (and samples) begin at ``first``."""
+    """Return the section ``scenes``.
+
+    Args:
+        scenes: names of the scenes.
+        first: row of each scene's first frame. Samples have the same rows.
+        length: number of frames of each scene.
+    """
     return {
         "token": [f"{split}:{name}" for split, name in scenes],
         "name": [name for _, name in scenes],
@@ -355,19 +347,19 @@ def _assumed_intrinsics(size: Ints) -> NDArray[np.float64]:
 
 
 def _boxes(frames: list[SequenceFrame], categories: list[str]) -> tuple[Section, Section]:
-    """Return the boxes drawn in the images, and tracks; a box without a track gets its own."""
+    """Return the sections ``boxes`` and ``tracks``; a box without a track gets one of its own."""
     numbers = {name: number for number, name in enumerate(categories)}
     tracks: dict[tuple[Any, ...], int] = {}
     track_tokens: list[str] = []
     sample, track, category, corners, crowd, tokens = [], [], [], [], [], []
     for row, frame in enumerate(frames):
         for position, box in enumerate(frame.boxes):
-            own = f"{frame.path}#{position}"
-            key = (*frame.scene, box.track) if box.track else (own,)
+            token = f"{frame.path}#{position}"
+            key = (*frame.scene, box.track) if box.track else (token,)
             if key not in tracks:
                 tracks[key] = len(tracks)
                 track_tokens.append("/".join(key))
-            tokens.append(own)
+            tokens.append(token)
             sample.append(row)
             track.append(tracks[key])
             category.append(numbers[box.category])

@@ -32,16 +32,16 @@ from drivemim.files import plain_path
 from drivemim.option_words import as_spoken, speaks_python
 
 FEWEST_VALUES = 3
-"""x, y and z of a lidar point."""
+"""Smallest number of values of a lidar point: x, y and z."""
 _log = logging.getLogger(__name__)
 
 
 class IndexBuilder:
     """Builder of an index from any source.
 
-    Values are checked when they are added: units, shapes, rotations, image files. What only the
-    whole recording shows (another order of quaternions, another unit of time, distorted images) is
-    checked when the index is written.
+    Values are checked when they are added: units, shapes, rotations, image files. Mistakes that
+    only the whole recording shows (another order of quaternions, another unit of time, distorted
+    images) are found when the index is written.
 
     Args:
         root: folder that contains all files; the index stores paths relative to it.
@@ -52,7 +52,8 @@ class IndexBuilder:
             first three being x, y, z. 5 in nuScenes, 4 in KITTI.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if there is no folder ``root``.
+        DataError: if ``lidar_values`` is below 3.
 
     Example:
         >>> builder = drivemim.IndexBuilder("data/drives")
@@ -89,14 +90,15 @@ class IndexBuilder:
 
         Args:
             name: its name; configs select scenes by name or split.
-            split: for example ``train`` or ``val``.
-            description: words on light and weather: ``night`` and ``rain`` count in evaluations.
+            split: for example ``train`` or ``val``; empty for none.
+            description: words on light and weather. Evaluations report scenes whose description
+                has the word ``night`` or ``rain`` separately.
 
         Returns:
             The scene, to add cameras, poses, images and boxes to.
 
         Raises:
-            DataError: if there is a scene of that name.
+            DataError: if ``name`` is empty, or there is a scene of that name.
         """
         if not name or any(scene.name == name for scene in self.scenes):
             raise DataError(f"scene {name!r} is {'there already' if name else 'no name'}")
@@ -106,9 +108,10 @@ class IndexBuilder:
 
     @speaks_python
     def add_source(self, file: str | Path) -> None:
-        """Add a file from which the index is made, before it is read.
+        """Record a file that the calling script reads, such as a table of poses.
 
-        The index is refused once the file changes.
+        Call this before the script reads the file. When the file has changed since, the index is
+        refused as out of date.
 
         Raises:
             FileNotFoundError: if the file does not exist.
@@ -116,12 +119,16 @@ class IndexBuilder:
         path = plain_path(file)
         if not path.is_file():
             raise FileNotFoundError(f"no file {file}; add sources that exist")
-        # Real folders, as the root may be a link, and a file outside needs "..".
+        # The recorded path of a file outside of the root begins with "..". It is right only
+        # between folders without links, so links are resolved.
         self.sources += fingerprints(self.root.resolve(), [path.parent.resolve() / path.name])
 
     @speaks_python
     def check(self) -> list[str]:
-        """Return every problem for which :meth:`write` would refuse the recording."""
+        """Return the problems for which :meth:`write` would refuse the recording.
+
+        Each check reports its first problem: correct it, and call this again.
+        """
         return [as_spoken(problem) for problem in recording_problems(self)]
 
     @speaks_python
@@ -135,7 +142,8 @@ class IndexBuilder:
             The index, opened.
 
         Raises:
-            DataError: naming the first problem; :meth:`check` returns all.
+            DataError: if there are problems. The message names the first; :meth:`check` returns
+                that of every check.
             OSError: if the file cannot be written.
         """
         if problems := recording_problems(self):
@@ -148,7 +156,7 @@ class IndexBuilder:
 def write_recording(
     builder: IndexBuilder, out: str | os.PathLike[str], *, source: str, command: str
 ) -> FrameIndex:
-    """Write the index of a recording without problems.
+    """Write the index of a recording for which ``recording_problems`` is empty.
 
     Args:
         builder: the recording.
@@ -162,11 +170,11 @@ def write_recording(
     check_out(out)
     scenes = builder.scenes
     cameras = recorded_cameras(scenes)
-    parts = [scene_frames(scene, cameras) for scene in scenes]
+    frames = [scene_frames(scene, cameras) for scene in scenes]
     categories = {name for scene in scenes for name in scene.boxes.columns["categories"]}
     if line := describe_unmapped(categories):
         _log.warning(line)
-    sections = recorded_sections(scenes, parts, cameras)
+    sections = recorded_sections(scenes, frames, cameras)
     rows = sections["frames"]["scene"].tolist()
     info = IndexInfo(
         source=source,
@@ -190,7 +198,11 @@ def recording_problems(builder: IndexBuilder, *, is_partial: bool = False) -> li
 
     Args:
         builder: the recording.
-        is_partial: whether parts are missing because of problems that are known already.
+        is_partial: whether the caller left scenes or images out because of problems that it
+            reports itself. Then scenes without images are no problem.
+
+    Returns:
+        messages of the problems; of each check the first.
     """
     empty = [] if is_partial else _empty_scenes(builder)
     has_images = any(files for scene in builder.scenes for files in scene.frames.values())
@@ -209,6 +221,7 @@ def _empty_scenes(builder: IndexBuilder) -> list[str]:
 
 
 def _problem_of(check: Callable[[], None]) -> str:
+    """Return the message of the DataError that a check raises; ``""`` if it raises none."""
     try:
         check()
     except DataError as error:
@@ -232,19 +245,22 @@ def _checks(builder: IndexBuilder) -> Iterator[Callable[[], None]]:
     names = recorded_cameras(builder.scenes)
     for scene in builder.scenes:
         if scene.boxes.moments and any(scene.frames.values()):
-            part = scene_frames(scene, names)
-            yield partial(check_moments_near_images, scene, part, LARGEST_OFFSET)
+            frames = scene_frames(scene, names)
+            yield partial(check_moments_near_images, scene, frames, LARGEST_OFFSET)
 
 
 def _used_cameras(builder: IndexBuilder) -> tuple[list[RecordedCamera], SourceRows]:
-    """Return the calibrations that have images, each source's once, and their names."""
-    found = {
+    """Return the cameras that have images, and their files and names for messages.
+
+    A calibration that several scenes take from the same file is returned once.
+    """
+    by_source = {
         (camera.source, camera.name): camera
         for scene in builder.scenes
         for name, camera in scene.cameras.items()
         if scene.frames[name]
     }
-    cameras = list(found.values())
+    cameras = list(by_source.values())
     rows = SourceRows(lambda row: cameras[row].source, lambda row: repr(cameras[row].name))
     return cameras, rows
 
@@ -296,30 +312,39 @@ def _check_clocks(builder: IndexBuilder) -> None:
 
 
 def _check_ego_poses(builder: IndexBuilder) -> None:
-    parts = [scene.trajectory for scene in builder.scenes if scene.trajectory]
-    own_poses = [
+    """Check the poses of trajectories, and those that were given with single images and scans."""
+    trajectories = [scene.trajectory for scene in builder.scenes if scene.trajectory]
+    file_poses = [
         (file.path, file.pose)
         for scene in builder.scenes
         for files in (*scene.frames.values(), scene.scans)
         for file in files
         if file.pose is not None
     ]
-    own = SourceRows(lambda row: str(builder.root / own_poses[row][0]), lambda _: "the ego pose")
-    rows = SourceRows.join(
-        [*(part.rows for part in parts), own],
-        [*(len(part.times_P) for part in parts), len(own_poses)],
+    file_rows = SourceRows(
+        lambda row: str(builder.root / file_poses[row][0]), lambda _: "the ego pose"
     )
-    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in own_poses)]
+    rows = SourceRows.join(
+        [*(trajectory.rows for trajectory in trajectories), file_rows],
+        [*(len(trajectory.times_P) for trajectory in trajectories), len(file_poses)],
+    )
+    poses = [
+        *(trajectory.poses_P7 for trajectory in trajectories),
+        *(pose[None] for _, pose in file_poses),
+    ]
     plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
     plausibility.check_direction_of_motion(
-        [(part.rows.file(0), part.times_P, part.poses_P7) for part in parts]
+        [(each.rows.file(0), each.times_P, each.poses_P7) for each in trajectories]
         + [drive for scene in builder.scenes if (drive := _given_poses(scene))]
     )
 
 
 def _given_poses(scene: RecordedScene) -> plausibility.Drive | None:
-    """Return the poses that were given with images and scans, in the order of time."""
-    files = [file for own in (*scene.frames.values(), scene.scans) for file in own]
+    """Return the poses that were given with a scene's images and scans, in the order of time.
+
+    None if there are no such poses.
+    """
+    files = [file for files in (*scene.frames.values(), scene.scans) for file in files]
     poses = {file.time: file.pose for file in files if file.pose is not None}
     if not poses:
         return None
@@ -336,15 +361,15 @@ def _check_boxes(builder: IndexBuilder) -> None:
     if not scenes:
         return
     rows = SourceRows.join([box_rows(scene) for scene in scenes], [len(s.boxes) for s in scenes])
-    boxes_3d = [part for scene in scenes for part in scene.boxes.boxes_3d]
+    boxes_3d = [boxes for scene in scenes for boxes in scene.boxes.boxes_3d]
     rotation = np.concatenate([rotation for _, _, rotation in boxes_3d])
     plausibility.check_upright_rotations(rows, rotation, plausibility.ENOUGH_BOXES)
     names = [name for scene in scenes for name in scene.boxes.columns["categories"]]
     categories = sorted(set(names))
-    places = {name: place for place, name in enumerate(categories)}
+    positions = {name: position for position, name in enumerate(categories)}
     plausibility.warn_of_wide_vehicles(
         rows.file(0),
         categories,
-        np.array([places[name] for name in names], np.int64),
+        np.array([positions[name] for name in names], np.int64),
         np.concatenate([size for _, size, _ in boxes_3d]),
     )

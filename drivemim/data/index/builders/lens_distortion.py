@@ -20,6 +20,8 @@ from drivemim.errors import DataError
 
 _COEFFICIENTS = (4, 5, 8, 12, 14)
 """Valid numbers of coefficients in OpenCV's lens model."""
+_BORDER_POINTS = 33
+"""Points on each side of the image whose shift is computed."""
 _log = logging.getLogger(__name__)
 
 
@@ -28,10 +30,10 @@ class Lens:
     """The lens of a camera that has images.
 
     Attributes:
-        row: its row among the source's calibrations.
-        camera: name of the camera, if the row has another name; else empty.
-        intrinsics_33: of the ideal camera, pixels.
-        coefficients: OpenCV's k1, k2, p1, p2, k3, ...; empty for an ideal lens.
+        row: row of its calibration in the source.
+        camera: name of the camera for messages; empty if the name of the row says it already.
+        intrinsics_33: of the camera without distortion, pixels.
+        coefficients: OpenCV's k1, k2, p1, p2, k3, ...; empty or zeros without distortion.
         size: width and height of the images, pixels.
     """
 
@@ -43,12 +45,12 @@ class Lens:
 
 
 def used_lenses(data: SensorData, rig: Rig, chosen: Ints) -> list[Lens]:
-    """Return the lenses of the calibrations of some images.
+    """Return the lenses with which the images of an index were taken.
 
     Args:
         data: rows of sample_data.json.
         rig: their calibrations.
-        chosen: rows that become frames.
+        chosen: rows of ``data`` that become frames.
     """
     used, first = np.unique(data.calibration[chosen], return_index=True)
     return [
@@ -71,12 +73,13 @@ def refuse_distortion(
     """Refuse images with lens distortion, because projected boxes would lie on wrong pixels.
 
     Args:
-        rows: names of the calibrations.
-        lenses: those that have images.
+        rows: files and names of the calibrations, for the error.
+        lenses: lenses of the calibrations that have images.
         names: what the source calls intrinsics and distortion.
 
     Raises:
-        DataError: naming the worst calibration, its coefficients and its pixel shift.
+        DataError: if a lens distorts. The message names the worst calibration, its coefficients
+            and its pixel shift.
     """
     worst, shift = _worst(lenses)
     if worst is not None:
@@ -92,11 +95,13 @@ def refuse_distortion(
 
 
 def warn_of_distortion(rows: SourceRows, lenses: Sequence[Lens]) -> None:
-    """Warn of lens distortion if boxes are drawn in the images, and are therefore still correct.
+    """Warn of lens distortion of images whose boxes are drawn in them.
+
+    These boxes lie right without a projection, so the images are not refused.
 
     Args:
-        rows: names of the calibrations.
-        lenses: those that have images.
+        rows: files of the calibrations, for the warning.
+        lenses: lenses of the calibrations that have images.
     """
     worst, shift = _worst(lenses)
     if worst is not None:
@@ -115,24 +120,30 @@ def largest_shift(
     """Return the largest distance in pixels by which a lens moves points on the image's border.
 
     Args:
-        intrinsics_33: of the ideal camera, pixels.
+        intrinsics_33: of the camera without distortion, pixels.
         coefficients: OpenCV's k1, k2, p1, p2, k3, ...
-        size: width and height, pixels.
+        size: width and height of the image, pixels.
     """
     width, height = size
-    along = np.linspace(0, 1, 33)
-    border_B2 = np.concatenate([
-        np.stack([along * width, np.full(33, edge)], axis=1) for edge in (0, height)
-    ] + [np.stack([np.full(33, edge), along * height], axis=1) for edge in (0, width)])  # fmt: skip
+    count = _BORDER_POINTS
+    along = np.linspace(0, 1, count)
+    border_B2 = np.concatenate(
+        [np.stack([along * width, np.full(count, y)], axis=1) for y in (0, height)]
+        + [np.stack([np.full(count, x), along * height], axis=1) for x in (0, width)]
+    )
     rays_B3 = np.column_stack([border_B2, np.ones(len(border_B2))]) @ np.linalg.inv(intrinsics_33).T
-    seen, _ = cv2.projectPoints(
+    distorted, _ = cv2.projectPoints(
         rays_B3, np.zeros(3), np.zeros(3), intrinsics_33, np.array(coefficients, np.float64)
     )
-    return float(np.linalg.norm(seen.reshape(-1, 2) - border_B2, axis=1).max())
+    return float(np.linalg.norm(distorted.reshape(-1, 2) - border_B2, axis=1).max())
 
 
 def _worst(lenses: Sequence[Lens]) -> tuple[Lens | None, str]:
-    """Return the lens with the largest shift, None for none, and the shift in words."""
+    """Return the lens that moves pixels furthest, and by how much, as the end of a sentence.
+
+    Lenses without distortion are ignored; if there are no others, return None and ``""``. The first
+    lens whose coefficients are not of OpenCV's model is the worst.
+    """
     worst, largest = None, 0.0
     for lens in lenses:
         if not any(lens.coefficients):

@@ -5,10 +5,10 @@ https://www.nuscenes.org/nuimages) has single annotated images of one camera eac
 with the six images before and after, at two per second, without boxes. The boxes are drawn in the
 image: there are no 3-D boxes, no tracks and no visibility.
 
-In the index, an annotated image and its neighbours are a scene. Every image is its own sample, like
-in a folder of frames, so that a clip can begin at any of them and no image gets the boxes of a
-neighbour. Only the annotated image is a keyframe. Ego poses can be compared within a scene but not
-between scenes, because their maps differ.
+In the index, an annotated image and the images before and after it are a scene. Every image is a
+sample of its own, as in a folder of images: a clip can begin at any image, and no image gets the
+boxes of another one. Only the annotated image is a keyframe. Ego poses can be compared within a
+scene but not between scenes, because the poses of two scenes may refer to different maps.
 """
 
 from __future__ import annotations
@@ -35,13 +35,12 @@ from drivemim.data.index.builders.nuscenes_boxes import first_attributes, warn_o
 from drivemim.data.index.builders.nuscenes_frames import (
     Rig,
     SensorData,
-    check_missing_images,
     frame_columns,
-    present_images,
     read_ego_poses,
     read_rig,
     read_sensor_data,
 )
+from drivemim.data.index.builders.nuscenes_images import check_missing_images, present_images
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.other_sources import check_source
 from drivemim.data.index.builders.source_rows import SourceRows
@@ -60,7 +59,7 @@ NUIMAGES_TABLES = (
     "sample_data",
     "sensor",
 )
-"""The tables that are read; tables that are only needed for surfaces are left out."""
+"""The tables that are read. Those that describe only surfaces, such as roads, are not."""
 
 
 def build_nuimages_index(
@@ -90,7 +89,7 @@ def build_nuimages_index(
 
     Raises:
         FileNotFoundError: if the version folder, a table or an image does not exist.
-        ValueError: if a table is broken, lacks a row that another refers to, or is nuScenes'.
+        DataError: if a table is broken, lacks a row that another refers to, or is of nuScenes.
     """
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
@@ -122,8 +121,8 @@ def _sections(
     scenes, sample_tokens = _read_scenes(folder, version)
     data = read_sensor_data(folder, rig, sample_tokens, {"sample": np.arange(len(sample_tokens))})
     _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)
-    among = None if sweeps else data.keyframe
-    chosen = np.flatnonzero(present_images(root, data, rig, missing_images, among))
+    wanted = None if sweeps else data.keyframe
+    chosen = np.flatnonzero(present_images(root, data, rig, missing_images, wanted))
     calibrations = SourceRows.of_table(folder, "calibrated_sensor", rig.tokens)
     warn_of_distortion(calibrations, used_lenses(data, rig, chosen))
     frames = _frames(folder, data, rig, chosen, sample_tokens)
@@ -147,17 +146,21 @@ def _sections(
 
 
 def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
-    """Return a scene per row of sample.json (with its annotated image's token), and the tokens."""
+    """Return the scenes, one for each row of sample.json, and the tokens of these rows.
+
+    Beside columns of the section ``scenes``, the scenes have ``key_camera``: the token of the
+    annotated image.
+    """
     rows = read_table(folder, schema.ImageSample, "sample")
     logs = read_table(folder, schema.ImageLog, "log")
     tokens = tables.tokens_of(rows)
     log = join(folder, strings([row.log_token for row in rows]), tables.tokens_of(logs),
                column="sample.log_token", table="log", owners=tokens)  # fmt: skip
-    words = [f"{each.location}, {each.logfile}" for each in logs]
+    descriptions = [f"{each.location}, {each.logfile}" for each in logs]
     scenes = {
         "token": tokens,
         "name": tokens,
-        "description": [words[number] for number in log],
+        "description": [descriptions[number] for number in log],
         "split": [version.rpartition("-")[2]] * len(rows),
         # The tables have no information on light and weather.
         "described": np.zeros(len(rows)),
@@ -169,6 +172,7 @@ def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
 
 
 def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa.Array) -> None:
+    """Refuse samples whose ``key_camera_token`` (``keys``) is not the token of their keyframe."""
     key = join(folder, keys, data.token, column="sample.key_camera_token", table="sample_data",
                owners=samples)  # fmt: skip
     wrong = ~data.keyframe[key] | (data.sample[key] != np.arange(len(key)))
@@ -179,10 +183,18 @@ def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa
 def _frames(
     folder: Path, data: SensorData, rig: Rig, chosen: Ints, sample_tokens: pa.Array
 ) -> Section:
-    """Return the frames, sorted by scene and time; each is its own sample."""
-    used = np.zeros(len(data.token), bool)
-    used[chosen] = True
-    poses = read_ego_poses(folder, data, used)
+    """Return the section ``frames``, sorted by scene and time; each frame is its own sample.
+
+    Args:
+        folder: version folder.
+        data: rows of sample_data.json.
+        rig: calibrations of these rows.
+        chosen: rows that become frames.
+        sample_tokens: tokens of sample.json, for errors.
+    """
+    is_frame = np.zeros(len(data.token), bool)
+    is_frame[chosen] = True
+    poses = read_ego_poses(folder, data, is_frame)
     kind = rig.kind[data.calibration]
     order = np.lexsort((data.timestamp[chosen], kind[chosen], data.sample[chosen]))
     chosen = chosen[order]
@@ -202,7 +214,7 @@ def _frames(
 
 
 def _samples(frames: Section, cameras: int) -> Section:
-    """Return every frame as a sample, without the columns that depend on boxes."""
+    """Return the section ``samples``, one per frame, without the columns that depend on boxes."""
     count = len(frames["token"])
     keyframes = np.full((count, cameras), -1, np.int64)
     keyframes[np.arange(count), frames["camera"]] = np.arange(count)
@@ -215,7 +227,15 @@ def _samples(frames: Section, cameras: int) -> Section:
 
 
 def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[Section, Section]:
-    """Return the boxes of indexed frames, each as its own track, and the names they refer to."""
+    """Return the section ``boxes``, and the names of categories and attributes.
+
+    Boxes of images that the index leaves out are not returned. Each box is a track of its own.
+
+    Args:
+        folder: version folder.
+        data: rows of sample_data.json.
+        frames: tokens of the frames.
+    """
     categories = read_table(folder, schema.Category, "category")
     attributes = read_table(folder, schema.Attribute, "attribute")
     rows = read_table(folder, schema.ObjectAnnotation, "object_ann")

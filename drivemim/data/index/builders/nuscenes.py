@@ -25,13 +25,12 @@ from drivemim.data.index.builders.nuscenes_boxes import Timeline, annotation_box
 from drivemim.data.index.builders.nuscenes_frames import (
     Rig,
     SensorData,
-    check_missing_images,
     frame_columns,
-    present_images,
     read_ego_poses,
     read_rig,
     read_sensor_data,
 )
+from drivemim.data.index.builders.nuscenes_images import check_missing_images, present_images
 from drivemim.data.index.builders.nuscenes_links import check_neighbours, check_sweeps
 from drivemim.data.index.builders.nuscenes_tables import join, read_table
 from drivemim.data.index.builders.other_sources import check_source
@@ -89,8 +88,8 @@ def build_nuscenes_index(
 
     Raises:
         FileNotFoundError: if the version folder, a table or an image does not exist.
-        ValueError: if a table is broken or lacks a row that another refers to, timestamps are not
-            microseconds, or a lens distorts the images.
+        DataError: if a table is broken, lacks a row that another refers to, or is of nuImages; if
+            timestamps are not microseconds; or if a lens distorts the images.
     """
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
@@ -121,7 +120,7 @@ def _read_sections(
 ) -> dict[str, Section]:
     scenes, samples, timeline = _read_timeline(folder)
     frames, cameras = _read_frames(folder, root, rig, timeline, missing_images, rectified)
-    samples.update(frames.pop("of_samples"))
+    samples.update(frames.pop("columns_of_samples"))
     scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
     boxes, tracks, names = annotation_boxes(folder, timeline)
     first_box, box_count = runs(boxes["sample"], len(timeline.order))
@@ -137,7 +136,10 @@ def _read_sections(
 
 
 def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
-    """Return scenes and samples, without the columns that depend on frames and boxes."""
+    """Return the sections ``scenes`` and ``samples``, and the order of the samples.
+
+    The sections lack the columns that depend on frames and boxes.
+    """
     scenes = read_table(folder, schema.Scene, "scene")
     samples = read_table(folder, schema.Sample, "sample")
     logs = read_table(folder, schema.Log, "log")
@@ -206,7 +208,11 @@ def _read_frames(
     missing_images: str,
     rectified: bool,
 ) -> tuple[Section, list[str]]:
-    """Return frames in the index's order (with columns for samples), and camera names."""
+    """Return the section ``frames`` and the names of the cameras.
+
+    Beside columns of the section, the frames have ``columns_of_samples``: the columns of the
+    section ``samples`` that depend on frames.
+    """
     scenes = {"scene": timeline.scene[timeline.rank]}
     data = read_sensor_data(folder, rig, timeline.tokens, scenes)
     kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
@@ -227,7 +233,7 @@ def _read_frames(
     keyframes = np.concatenate([chosen[data.keyframe[chosen]], scans])
     sensors = [*rig.cameras, "LIDAR_TOP"]
     _check_keyframes(folder, data, keyframes, sample[keyframes], kind[keyframes], sensors, timeline)
-    frames["of_samples"] = {
+    frames["columns_of_samples"] = {
         "keyframes": _keyframes(frames, len(timeline.order), len(rig.cameras)),
         **_lidar_of_samples(data, rig, poses, scans, sample[scans], len(timeline.order)),
     }
@@ -235,7 +241,7 @@ def _read_frames(
 
 
 def _check_times(folder: Path, frames: Section, timeline: Timeline) -> None:
-    """Refuse images on another clock than their samples, and sweeps far outside of their scene."""
+    """Refuse keyframes on another clock than their samples, and sweeps far outside of the scene."""
     rows = np.flatnonzero(frames["keyframe"])
     check_offsets(folder, timeline.timestamp[frames["sample"][rows]], frames["timestamp"][rows])
     rows = np.flatnonzero(~frames["keyframe"])
@@ -257,14 +263,14 @@ def _check_keyframes(
     names: list[str],
     timeline: Timeline,
 ) -> None:
-    """Refuse keyframes far from their samples, and two per sensor and sample.
+    """Refuse keyframes far from their samples, and two keyframes of a sensor for one sample.
 
     Args:
         folder: folder of the tables, for errors.
         data: rows of sample_data.json.
-        rows: (K,) those that are keyframes.
-        sample: (K,) their samples.
-        sensor: (K,) their sensors, as positions in ``names``.
+        rows: row in ``data`` of each keyframe.
+        sample: row in the index of each keyframe's sample.
+        sensor: position in ``names`` of each keyframe's sensor.
         names: names of the sensors.
         timeline: the samples.
     """
@@ -272,9 +278,9 @@ def _check_keyframes(
     far = np.abs(data.timestamp[rows] - timeline.timestamp[sample]) > LARGEST_OFFSET
     problem = f"is a keyframe more than {LARGEST_OFFSET / 1e6:g} s away from its sample"
     tables.check_rows(folder, "sample_data", token, far, problem)
-    place = sample * len(names) + sensor
-    order = np.argsort(place, kind="stable")
-    twice = np.flatnonzero(np.diff(place[order]) == 0)
+    key = sample * len(names) + sensor
+    order = np.argsort(key, kind="stable")
+    twice = np.flatnonzero(np.diff(key[order]) == 0)
     if len(twice):
         first, second = order[twice[0] : twice[0] + 2].tolist()
         raise DataError(
@@ -285,7 +291,7 @@ def _check_keyframes(
 
 
 def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]:
-    """Return the frame row (samples, cameras) of each camera's keyframe, -1 for none."""
+    """Return the column ``keyframes`` of the section ``samples``: (samples, cameras) frame rows."""
     rows = np.flatnonzero(frames["keyframe"])
     keyframes = np.full((samples, cameras), -1, np.int64)
     keyframes[frames["sample"][rows], frames["camera"][rows]] = rows
@@ -300,7 +306,16 @@ def _lidar_of_samples(
     sample: NDArray[np.int64],
     count: int,
 ) -> Section:
-    """Return path, mount and ego pose of each sample's LIDAR_TOP scan."""
+    """Return the lidar columns of the section ``samples``.
+
+    Args:
+        data: rows of sample_data.json.
+        rig: calibrations of these rows.
+        poses: ego pose of each row.
+        scans: rows of ``data`` that are keyframes of LIDAR_TOP.
+        sample: row in the index of each scan's sample.
+        count: number of samples. Those without a scan get an empty path.
+    """
     lidar = no_lidar(count)
     for row, path in zip(sample, take(data.path, scans).to_pylist(), strict=True):
         lidar["lidar_path"][row] = path

@@ -23,7 +23,8 @@ from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_tab
 from drivemim.data.index.builders.source_rows import SourceRows
 
 MAX_TIME_DIFFERENCE = 1.5
-"""Maximum seconds between two annotations for a velocity: the devkit's default."""
+"""Maximum seconds between a box and the next or previous one of its object for a velocity; the
+devkit's default. It is doubled between the previous and the next box."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +50,10 @@ class Timeline:
 
 
 def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section, Section]:
-    """Return the sections ``boxes`` (sorted by sample), ``tracks``, and the names they refer to."""
+    """Return the sections ``boxes`` (sorted by sample) and ``tracks``, and the names they refer to.
+
+    The names are those of categories, attributes and unknown visibility levels.
+    """
     categories = read_table(folder, schema.Category, "category")
     attributes = read_table(folder, schema.Attribute, "attribute")
     visibilities = read_table(folder, schema.Visibility, "visibility")
@@ -57,9 +61,9 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     rows = read_table(folder, schema.SampleAnnotation, "sample_annotation")
     token, tracks = tables.tokens_of(rows), tables.tokens_of(instances)
 
-    def joined(column: str, table: str, known: pa.Array, optional: bool = True) -> Any:
+    def joined(column: str, table: str, tokens: pa.Array, optional: bool = True) -> Any:
         keys = strings([getattr(row, column) for row in rows])
-        return join(folder, keys, known, column=f"sample_annotation.{column}", table=table,
+        return join(folder, keys, tokens, column=f"sample_annotation.{column}", table=table,
                     owners=token, optional=optional)  # fmt: skip
 
     track_category = _track_categories(folder, instances, tracks, categories, token)
@@ -76,8 +80,8 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
     warn_of_automatic(folder, "sample_annotation", rows)
     center, size, rotation = _boxes_3d(folder, rows, token)
-    kinds, path = [row.name for row in categories], folder / "sample_annotation.json"
-    plausibility.warn_of_wide_vehicles(path, kinds, track_category[track], size)
+    category_names, path = [row.name for row in categories], folder / "sample_annotation.json"
+    plausibility.warn_of_wide_vehicles(path, category_names, track_category[track], size)
     velocity = box_velocity(center, times, before, after)
 
     # A stable sort keeps the table's order, in which the devkit lists a sample's annotations.
@@ -102,7 +106,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     }
     _warn_of_missing_links(folder, ((before < 0) & (after < 0))[order], boxes["previous"])
     names = {
-        "categories": kinds,
+        "categories": category_names,
         "attributes": [row.name for row in attributes],
         "levels": unknown,
     }
@@ -133,15 +137,15 @@ def _warn_of_missing_links(
 def _boxes_3d(
     folder: Path, rows: list[schema.SampleAnnotation], token: pa.Array
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return centre, size and rotation of each box, as in the tables."""
+    """Return the centre, size and rotation of each box as in the tables; refuse invalid ones."""
     center = numbers((row.translation for row in rows), len(rows), 3)
     size = numbers((row.size for row in rows), len(rows), 3)
     rotation = numbers((row.rotation for row in rows), len(rows), 4)
     tables.check_rows(folder, "sample_annotation", token, (size <= 0).any(axis=1),
                       "has a size that is not above 0")  # fmt: skip
     tables.check_rotations(folder, "sample_annotation", token, rotation)
-    named = SourceRows.of_table(folder, "sample_annotation", token)
-    plausibility.check_upright_rotations(named, rotation, plausibility.ENOUGH_BOXES)
+    source_rows = SourceRows.of_table(folder, "sample_annotation", token)
+    plausibility.check_upright_rotations(source_rows, rotation, plausibility.ENOUGH_BOXES)
     return center, size, rotation
 
 
@@ -152,6 +156,7 @@ def _track_categories(
     categories: list[schema.Category],
     annotations: pa.Array,
 ) -> NDArray[np.int64]:
+    """Return the category of each instance; refuse instances that refer to missing rows."""
     for column in ("first_annotation_token", "last_annotation_token"):
         keys = strings([getattr(row, column) for row in instances])
         join(folder, keys, annotations, column=f"instance.{column}", table="sample_annotation",
@@ -168,15 +173,16 @@ def visibility_levels(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str
         names: ``level`` of each row.
 
     Returns:
-        for each row, 1 (least visible) to 4, 0 if the level means unknown, and -1, -2, ... for
-        names that DriveMIM does not know; and these names.
+        the number of each row's level: 1 (least visible) to 4, 0 if the level means that the
+        visibility is unknown, and -1, -2, ... for levels that DriveMIM does not know. Then the
+        names of these unknown levels, in the order -1, -2, ...
     """
     unknown = sorted({name for name in names if name.strip().lower() not in VISIBILITY_LEVELS})
-    worth = [
+    codes = [
         -1 - unknown.index(name) if name in unknown else VISIBILITY_LEVELS[name.strip().lower()]
         for name in names
     ]
-    return np.array(worth, np.int64), unknown
+    return np.array(codes, np.int64), unknown
 
 
 def first_attributes(
@@ -187,8 +193,8 @@ def first_attributes(
 ) -> NDArray[np.int64]:
     """Return the attribute of each box, -1 for none.
 
-    If a box has several, the first one that nuScenes also has is used: that a police car stands is
-    more useful than that its lights flash.
+    If a box has several attributes, the first that nuScenes defines is used, else the first one. An
+    example: of a police car, ``vehicle.stopped`` is more useful than that its lights flash.
 
     Args:
         folder: folder of the tables, for errors.
@@ -198,20 +204,20 @@ def first_attributes(
     """
     count = np.array([len(row.attribute_tokens) for row in rows], np.int64)
     owner = np.repeat(np.arange(len(rows)), count)
-    found = join(
+    attribute = join(
         folder,
-        strings([name for row in rows for name in row.attribute_tokens]),
+        strings([token for row in rows for token in row.attribute_tokens]),
         tables.tokens_of(attributes),
         column=f"{table}.attribute_tokens",
         table="attribute",
         owners=take(tables.tokens_of(rows), owner),
     )
-    foreign = np.array([row.name not in ATTRIBUTES for row in attributes], bool)[found]
-    order = np.lexsort((foreign, owner))[::-1]
-    first = np.full(len(rows), -1, np.int64)
-    # Written from the last to the first, so that the first one remains.
-    first[owner[order]] = found[order]
-    return first
+    is_unknown = np.array([row.name not in ATTRIBUTES for row in attributes], bool)[attribute]
+    best_first = np.lexsort((is_unknown, owner))
+    best = np.full(len(rows), -1, np.int64)
+    # Of several values for one element, NumPy keeps the last one, so the best is written last.
+    best[owner[best_first[::-1]]] = attribute[best_first[::-1]]
+    return best
 
 
 def warn_of_automatic(
@@ -219,7 +225,7 @@ def warn_of_automatic(
     table: str,
     rows: Sequence[schema.SampleAnnotation | schema.ObjectAnnotation],
 ) -> None:
-    """Log how many boxes were drawn by a model without a check; they count as ground truth."""
+    """Warn of boxes that a model drew (``automatic_annotation``), which count as ground truth."""
     automatic = sum(row.automatic_annotation for row in rows)
     if automatic:
         _log.warning(
@@ -246,7 +252,8 @@ def box_velocity(
         after: (M,) row of the same object's next annotation, -1 for none.
 
     Returns:
-        (M, 2) metres per second; NaN if no other annotation is close enough in time.
+        (M, 2) metres per second, from the previous annotation to the next; the box itself replaces
+        one that is missing. NaN if both are missing or too far apart in time.
     """
     rows = np.arange(len(center))
     first, last = np.where(before < 0, rows, before), np.where(after < 0, rows, after)
@@ -265,7 +272,7 @@ def previous_boxes(
     previous_sample: NDArray[np.int64],
     tracks: int,
 ) -> NDArray[np.int64]:
-    """Return the row of each box's track in the previous sample, -1 for none.
+    """Return for each box the row of the same track's box in the previous sample, -1 for none.
 
     Args:
         sample: (M,) row of the sample, ascending.
@@ -278,8 +285,8 @@ def previous_boxes(
     key = sample * tracks + track
     order = np.argsort(key, kind="stable")
     previous_key = previous_sample[sample] * tracks + track
-    # Of several boxes with the same key, the last one counts, like in the devkit's dictionary.
-    place = np.searchsorted(key[order], previous_key, side="right") - 1
-    previous = order[np.maximum(place, 0)]
-    hit = (place >= 0) & (key[previous] == previous_key) & (previous_sample[sample] >= 0)
-    return np.where(hit, previous, -1)
+    # Of several boxes with the same key, the last one is used, like in the devkit's dictionary.
+    position = np.searchsorted(key[order], previous_key, side="right") - 1
+    previous = order[np.maximum(position, 0)]
+    is_found = (position >= 0) & (key[previous] == previous_key) & (previous_sample[sample] >= 0)
+    return np.where(is_found, previous, -1)

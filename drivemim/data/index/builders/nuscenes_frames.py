@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,11 +24,9 @@ from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import microseconds, warn_of_pose_times
-from drivemim.data.index.image_header import check_bit_depth, check_upright, read_header
-from drivemim.errors import ConfigError, DataError
-from drivemim.files import posix_name, why_unreadable
+from drivemim.errors import DataError
+from drivemim.files import posix_name
 
-_OPENED_AT_ONCE, _BATCH = 16, 1000
 _log = logging.getLogger(__name__)
 
 
@@ -38,13 +35,13 @@ class Rig:
     """Calibrations, C rows in the order of calibrated_sensor.json.
 
     Attributes:
-        cameras: their names, sorted.
-        tokens: tokens of calibrated_sensor.json.
+        cameras: names of the cameras, sorted.
+        tokens: (C,) tokens of calibrated_sensor.json.
         sensor: (C,) row of sensor.json.
         kind: (C,) position in ``cameras``, ``len(cameras)`` for LIDAR_TOP, -1 for other sensors.
         mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
         intrinsics: (C, 3, 3) pixels; NaN for sensors that are not cameras.
-        distortion: OpenCV's coefficients of each calibration; empty for an ideal lens.
+        distortion: OpenCV's coefficients of each calibration; empty without distortion.
     """
 
     cameras: list[str]
@@ -61,9 +58,9 @@ class SensorData:
     """Columns of sample_data.json, D rows in the file's order.
 
     Attributes:
-        token: token of each row.
-        path: relative to the data root.
-        ego_pose: token of its row in ego_pose.json.
+        token: (D,) token of each row.
+        path: (D,) path of the file, relative to the data root.
+        ego_pose: (D,) token of a row of ego_pose.json.
         sample: (D,) row of sample.json.
         calibration: (D,) row of calibrated_sensor.json.
         timestamp: (D,) as in the file; :func:`frame_columns` checks that it is in microseconds.
@@ -88,8 +85,11 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
 
     Args:
         folder: folder of the tables.
-        rotations_as_written: warn of cameras' rotations that seem to be in another convention
-            instead of refusing them.
+        rotations_as_written: whether to accept cameras' rotations that seem to be in another
+            convention, with a warning.
+
+    Raises:
+        DataError: if a row is invalid, or there are no cameras.
     """
     sensors = read_table(folder, schema.Sensor, "sensor")
     calibrations = read_table(folder, schema.CalibratedSensor, "calibrated_sensor")
@@ -109,10 +109,10 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
     )
     cameras = sorted(each.channel for each in sensors if each.modality == "camera")
     if not cameras:
-        found = ", ".join(sorted({repr(each.modality) for each in sensors})) or "no sensor"
+        modalities = ", ".join(sorted({repr(each.modality) for each in sensors})) or "no sensor"
         raise DataError(
-            f"{folder / 'sensor.json'}: no sensor has the modality 'camera' ({found}), so there "
-            "are no images to index; correct it"
+            f"{folder / 'sensor.json'}: no sensor has the modality 'camera' ({modalities}), so "
+            "there are no images to index; correct it"
         )
     kinds = {camera: position for position, camera in enumerate(cameras)}
     kinds["LIDAR_TOP"] = len(cameras)
@@ -123,9 +123,9 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
     intrinsics = _intrinsics(folder, calibrations, tokens, is_camera)
     rows = SourceRows.of_table(folder, "calibrated_sensor", tokens)
     plausible_intrinsics.check_intrinsics(rows, intrinsics)
-    own = np.flatnonzero(is_camera)
+    of_cameras = np.flatnonzero(is_camera)
     plausibility.check_camera_rotations(
-        rows.take(own), mounts[own, 3:], as_written=rotations_as_written
+        rows.take(of_cameras), mounts[of_cameras, 3:], as_written=rotations_as_written
     )
     return Rig(
         cameras=cameras,
@@ -139,8 +139,9 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
 
 
 def _coefficients(calibration: schema.CalibratedSensor) -> list[float]:
-    found = calibration.camera_distortion or []
-    return found if any(found) else []
+    """Return the coefficients of lens distortion; empty if there are none or only zeros."""
+    coefficients = calibration.camera_distortion or []
+    return coefficients if any(coefficients) else []
 
 
 def _intrinsics(
@@ -150,18 +151,18 @@ def _intrinsics(
     is_camera: NDArray[np.bool_],
 ) -> Floats:
     """Return matrices (C, 3, 3), NaN for sensors that are not cameras."""
-    lacks = np.array([len(each.camera_intrinsic) != 3 for each in calibrations], bool)
+    has_matrix = np.array([len(each.camera_intrinsic) == 3 for each in calibrations], bool)
     rows = SourceRows.of_table(folder, "calibrated_sensor", tokens)
-    plausible_intrinsics.warn_of_left_out(rows, ~is_camera & ~lacks)
-    tables.check_rows(folder, "calibrated_sensor", tokens, is_camera & lacks,
+    plausible_intrinsics.warn_of_left_out(rows, ~is_camera & has_matrix)
+    tables.check_rows(folder, "calibrated_sensor", tokens, is_camera & ~has_matrix,
                       "is a camera's and has no 3 x 3 camera_intrinsic")  # fmt: skip
     matrices = np.full((len(calibrations), 3, 3), np.nan)
     chosen = np.flatnonzero(is_camera)
     lines = chain.from_iterable(calibrations[row].camera_intrinsic for row in chosen)
     matrices[chosen] = numbers(lines, 3 * len(chosen), 3).reshape(-1, 3, 3)
-    flat = np.zeros(len(calibrations), bool)
-    flat[chosen] = np.linalg.det(matrices[chosen]) == 0
-    tables.check_rows(folder, "calibrated_sensor", tokens, flat,
+    is_singular = np.zeros(len(calibrations), bool)
+    is_singular[chosen] = np.linalg.det(matrices[chosen]) == 0
+    tables.check_rows(folder, "calibrated_sensor", tokens, is_singular,
                       "has a camera_intrinsic of determinant 0")  # fmt: skip
     return matrices
 
@@ -173,9 +174,12 @@ def read_sensor_data(
 
     Args:
         folder: folder of the tables.
-        rig: its calibrations.
+        rig: the calibrations of the same tables.
         samples: tokens of sample.json, in the file's order.
-        scenes: number of the scene of each row of sample.json, by the name of a scene in errors.
+        scenes: scene of each row of sample.json. The key is the word for a scene in errors.
+
+    Raises:
+        DataError: if a row is invalid, or refers to a row that does not exist.
     """
     rows = read_table(folder, schema.SampleData, "sample_data")
     token = tables.tokens_of(rows)
@@ -226,7 +230,7 @@ def read_sensor_data(
 
 
 def _valid(folder: Path, rows: list[schema.SampleData]) -> NDArray[np.bool_]:
-    """Return False for rows that the source marks as invalid, and log how many are left out."""
+    """Return False for rows that the source marks as invalid, and warn of their number."""
     valid = np.array([row.is_valid for row in rows], bool)
     if not valid.all():
         _log.warning(
@@ -265,102 +269,10 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
     return poses
 
 
-def check_missing_images(missing_images: str) -> None:
-    """Check a builder's setting for missing images.
-
-    Raises:
-        ValueError: if it is not ``error``, ``drop`` or ``ignore``.
-    """
-    if missing_images not in ("error", "drop", "ignore"):
-        raise ConfigError(f"missing_images is {missing_images!r}, not error, drop or ignore")
-
-
-def present_images(
-    root: Path,
-    data: SensorData,
-    rig: Rig,
-    missing_images: str,
-    among: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_]:
-    """Return True for rows of sample_data that are images to index; open each image.
-
-    Args:
-        root: folder that paths are relative to.
-        data: the rows.
-        rig: their calibrations.
-        missing_images: ``error``, ``drop`` (leave those out) or ``ignore`` (do not check).
-        among: (D,) True for the rows to consider; None for all.
-
-    Raises:
-        FileNotFoundError: if an image does not exist, is empty or cannot be opened, and
-            ``missing_images`` is ``error``.
-        DataError: if an image's EXIF orientation would turn it, it has more than 8 bits per
-            channel, or its width and height are swapped. Also if no row is an image to index.
-    """
-    kind = rig.kind[data.calibration]
-    of_cameras = (kind >= 0) & (kind < len(rig.cameras))
-    _check_any(root, of_cameras, "no row of sample_data.json is an image of a camera")
-    is_image = of_cameras & data.valid
-    _check_any(root, is_image, f"all {of_cameras.sum()} images have is_valid=false")
-    if among is not None:
-        is_image &= among
-        _check_any(root, is_image, "no image is a keyframe, and --keyframes-only leaves out others")
-    if missing_images == "ignore":
-        return is_image
-    chosen = np.flatnonzero(is_image)
-    paths = take(data.path, chosen).to_pylist()
-    problems = _problems([f"{root}/{path}" for path in paths])
-    present = np.zeros(len(is_image), bool)
-    present[chosen] = [problem is None for problem in problems]
-    absent = np.flatnonzero(~present[chosen])
-    if len(absent) and missing_images != "drop":
-        first = int(absent[0])
-        raise FileNotFoundError(
-            f"{root / paths[first]} (frame {data.token[chosen[first]].as_py()}) {problems[first]}, "
-            f"{len(absent)} of {len(chosen)} images in all cannot be read; get them, or leave "
-            "those frames out with --missing-images drop"
-        )
-    problem = f"all {len(chosen)} images are missing, and --missing-images drop leaves them out"
-    _check_any(root, present, f"{problem}; check --root")
-    _check_headers(root, data, np.flatnonzero(present))
-    return present
-
-
-def _check_any(root: Path, is_image: NDArray[np.bool_], reason: str) -> None:
-    if not is_image.any():
-        raise DataError(f"{root}: there are no frames to index: {reason}")
-
-
-def _problems(paths: Sequence[str]) -> list[str | None]:
-    """Return why each file cannot be read, None if it can; parallel, for disks on a network."""
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-        found = pool.map(lambda batch: [why_unreadable(path) for path in batch], batches)
-        return list(chain.from_iterable(found))
-
-
-def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
-    """Check one image per calibration, because a camera writes all its files alike.
-
-    Reading from millions of files would take hours on a network disk. Images are checked again when
-    they are read for training.
-    """
-    _, first = np.unique(data.calibration[images], return_index=True)
-    for row in images[first]:
-        path = root / data.path[row].as_py()
-        with path.open("rb") as stream:
-            header = read_header(stream)
-        frame = data.token[row].as_py()
-        check_upright(path, header, frame)
-        check_bit_depth(path, header, frame)
-        width, height = data.size[row].tolist()
-        plausible_intrinsics.check_swapped_size(path, header.size, (width, height), frame)
-
-
 def frame_columns(
     folder: Path, data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints
 ) -> Section:
-    """Return the section of frames, except the column ``sample``.
+    """Return the section ``frames``, without the column ``sample``.
 
     Args:
         folder: folder of the tables, for errors.

@@ -29,8 +29,10 @@ from drivemim.data.index.source_files import fingerprints
 from drivemim.errors import DataError
 
 _FIX = "download or unpack the tables again, or correct those of your own"
+"""Advice at the end of every error about a table."""
 _SMALL_TABLE = 4 * 2**20
-"""Size in bytes up to which the columns of all rows are checked; else only the first row's."""
+"""Size in bytes of the largest table in which unread columns are searched in all rows. Of larger
+tables, only the first row is searched."""
 _log = logging.getLogger(__name__)
 
 RowType = TypeVar("RowType", bound=TableRow)
@@ -38,7 +40,7 @@ RowType = TypeVar("RowType", bound=TableRow)
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection, which is slow with millions of rows and would free none."""
+    """Disable garbage collection, which takes long with millions of rows and would free none."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -52,7 +54,7 @@ def version_folder(root: Path, version: str) -> Path:
     """Return the folder of a version's tables.
 
     Raises:
-        FileNotFoundError: if it does not exist, naming the versions that do.
+        FileNotFoundError: if it does not exist. The message names the versions that do.
     """
     folder = root / version
     if not folder.is_dir():
@@ -74,17 +76,18 @@ def source_info(
     missing_images: str,
     options: Mapping[str, bool],
 ) -> IndexInfo:
-    """Return the origin of an index of tables.
+    """Return the origin of an index of tables, with a fingerprint of each table.
 
-    Call it before reading the tables: if one changes meanwhile, the index is then outdated, but not
-    wrong.
+    Call this before the tables are read. If a table changes in the meantime, its fingerprint is
+    that of the old table, so the index is refused as out of date.
 
     Args:
         source: ``nuscenes`` or ``nuimages``.
         root: absolute path of the folder with the version folder.
-        version: its name.
+        version: name of the version folder.
         out: index file.
-        names: names of the tables; :func:`read_table` reports a missing one.
+        names: names of the tables. Missing ones are left out, because :func:`read_table` reports
+            them.
         missing_images: the builder's setting for missing images.
         options: other options of ``drivemim index``, and whether each is set.
     """
@@ -103,11 +106,17 @@ def source_info(
 
 
 def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
-    """Return the rows of one table; log columns that are neither read nor known to be ignored.
+    """Return the rows of one table; warn of columns that are neither read nor known to be ignored.
+
+    Args:
+        folder: folder of the tables.
+        cls: class of the rows, with the columns that are read.
+        name: name of the table.
 
     Raises:
         FileNotFoundError: if the table does not exist.
-        ValueError: if it is not valid JSON, a row lacks a field, or two have the same token.
+        DataError: if it is not valid JSON, a row lacks a column or has a value of another type, or
+            two rows have the same token.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
@@ -141,7 +150,10 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
 
 
 def _columns(table: Content) -> set[str]:
-    """Return the column names of a table that was decoded before: an array of objects."""
+    """Return the column names of a table that is known to be a JSON array of objects.
+
+    Of tables larger than ``_SMALL_TABLE``, only those of the first row are returned.
+    """
     if len(table) <= _SMALL_TABLE:
         rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
         return set(chain.from_iterable(rows))
@@ -175,36 +187,37 @@ def join(
     owners: pa.Array,
     optional: bool = False,
 ) -> NDArray[np.int64]:
-    """Return the rows of ``table`` that ``column`` refers to.
+    """Return the rows of ``table`` to which the tokens in ``column`` refer.
 
     Args:
         folder: folder of the tables, for errors.
-        keys: the tokens to look up.
+        keys: the tokens in ``column``.
         tokens: the tokens of ``table``.
-        column: ``table_name.column``, for errors.
-        table: name of the table looked into.
-        owners: token of the row of each key, for errors.
-        optional: whether ``""`` means none.
+        column: name of the referring table and its column (``sample.scene_token``), for errors.
+        table: name of the table that is referred to, for errors.
+        owners: token of the row that has each key, for errors.
+        optional: whether a key may be empty, which refers to no row.
 
     Returns:
-        row of each key; -1 for none.
+        the row of ``table`` for each key; -1 if the key is empty.
 
     Raises:
-        ValueError: naming the first row whose token is not in the table.
+        DataError: if a key is not a token of ``table``, and not an allowed empty one. The message
+            names the first row with such a key.
     """
     rows = index_in(keys, tokens)
-    lost = rows < 0
-    if optional and lost.any():
-        lost &= ~is_empty(keys)
-    if lost.any():
-        first = int(np.flatnonzero(lost)[0])
+    is_missing = rows < 0
+    if optional and is_missing.any():
+        is_missing &= ~is_empty(keys)
+    if is_missing.any():
+        first = int(np.flatnonzero(is_missing)[0])
         if not keys[first].as_py():
-            here, _, name = column.partition(".")
+            referring_table, _, name = column.partition(".")
             problem = f"has an empty {name}"
-            check_rows(folder, here, owners, lost & is_empty(keys), problem)
+            check_rows(folder, referring_table, owners, is_missing & is_empty(keys), problem)
         raise DataError(
             f"{folder / table}.json lacks the row {keys[first].as_py()!r} that {column} of "
-            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); {_FIX}"
+            f"{owners[first].as_py()!r} names ({int(is_missing.sum())} such rows); {_FIX}"
         )
     return rows
 
@@ -212,17 +225,17 @@ def join(
 def check_rows(
     folder: Path, table: str, tokens: pa.Array, wrong: NDArray[np.bool_], problem: str
 ) -> None:
-    """Refuse invalid values.
+    """Refuse the rows of a table that are wrong, if there are any.
 
     Args:
         folder: folder of the tables.
         table: name of the table.
         tokens: tokens of its rows.
-        wrong: True for invalid rows.
+        wrong: one value per row, True for those to refuse.
         problem: what is wrong with them, for the error.
 
     Raises:
-        ValueError: naming the first such row.
+        DataError: if a row is wrong. The message names the first one and their number.
     """
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
@@ -233,7 +246,7 @@ def check_rows(
 
 
 def repeats(values: Iterable[Hashable]) -> NDArray[np.bool_]:
-    """Return True for each value that occurred before, in order."""
+    """Return for each value, in order, whether an earlier one is equal."""
     first: dict[Hashable, int] = {}
     return np.array([first.setdefault(value, row) != row for row, value in enumerate(values)], bool)
 
@@ -242,5 +255,5 @@ def check_rotations(
     folder: Path, table: str, tokens: pa.Array, rotation: NDArray[np.float64]
 ) -> None:
     """Refuse quaternions (rows, 4) of length 0."""
-    nowhere = np.linalg.norm(rotation, axis=1) < 1e-6
-    check_rows(folder, table, tokens, nowhere, "has a rotation of length 0")
+    is_zero = np.linalg.norm(rotation, axis=1) < 1e-6
+    check_rows(folder, table, tokens, is_zero, "has a rotation of length 0")

@@ -1,4 +1,4 @@
-"""Detect folders of another kind than requested, and name the command that indexes them."""
+"""Recognise data of another kind than requested, and name the command that indexes it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from drivemim.data.index.builders.folders import IMAGES, VIDEOS, describe_others
 from drivemim.errors import DataError
 
 _log = logging.getLogger(__name__)
-_LOOKED_AT = 10_000
-"""Number of files that are searched for an image or a video."""
+_MAX_SEARCHED = 10_000
+"""Number of files of a folder after which the search for an image or a video ends."""
 
 
 def check_source(folder: Path, root: Path, source: str) -> None:
-    """Refuse a version folder with the tables of the other data set; both have a v1.0-mini.
+    """Refuse nuImages' tables where nuScenes' were requested, and vice versa.
+
+    The name of the version folder does not tell them apart: both data sets have a ``v1.0-mini``.
 
     Args:
         folder: version folder.
         root: its parent.
-        source: ``nuscenes`` or ``nuimages``: the requested tables.
+        source: data set whose tables were requested: ``nuscenes`` or ``nuimages``.
 
     Raises:
-        DataError: naming the command that reads the tables.
+        DataError: if the folder has the other data set's tables. The message names the command
+            that reads them.
     """
     actual = _source_of(folder)
     if actual is not None and actual != source:
         names = {"nuscenes": "nuScenes", "nuimages": "nuImages"}
-        marks = ("sample_annotation.json", "object_ann.json")
-        has, lacks = marks if actual == "nuscenes" else marks[::-1]
+        box_tables = ("sample_annotation.json", "object_ann.json")
+        has, lacks = box_tables if actual == "nuscenes" else box_tables[::-1]
         raise DataError(
             f"{folder} has {names[actual]}' tables (it has {has} and no {lacks}), not "
             f"{names[source]}'; run {_command(actual, root, folder.name)}"
@@ -39,7 +42,7 @@ def check_source(folder: Path, root: Path, source: str) -> None:
 
 
 def suggest_for_missing_tables(root: Path) -> str:
-    """Return advice for a folder without version folders."""
+    """Return advice for a user who named a ``root`` in which the tables were not found."""
     if (root / "sample_data.json").is_file() and (here := _commands(root.parent, root.name)):
         return f"{root} is a version folder itself: run {here}"
     if above := _commands(root.parent):
@@ -57,10 +60,10 @@ def suggest_for_missing_tables(root: Path) -> str:
 
 
 def check_images_found(count: int, roots: Sequence[Path]) -> None:
-    """Refuse folders without images and videos, and warn of tables beside them.
+    """Refuse folders without images and videos; warn of nuScenes' or nuImages' tables in them.
 
     Args:
-        count: number of frames that were found.
+        count: number of frames that were found in the folders.
         roots: the folders.
 
     Raises:
@@ -80,12 +83,12 @@ def check_images_found(count: int, roots: Sequence[Path]) -> None:
 def _commands(root: Path, version: str = "*") -> str:
     """Return the commands that index the tables below a folder; empty if there are none."""
     folders = sorted(path.parent for path in root.glob(f"{version}/sample_data.json"))
-    found = [(source, folder.name) for folder in folders if (source := _source_of(folder))]
-    return " or ".join(_command(source, root, name) for source, name in found)
+    versions = [(source, folder.name) for folder in folders if (source := _source_of(folder))]
+    return " or ".join(_command(source, root, name) for source, name in versions)
 
 
 def _source_of(folder: Path) -> str | None:
-    """Return the data set whose tables a version folder has; None if it is uncertain."""
+    """Return the data set whose boxes a version folder has; None if it has both or neither."""
     has_boxes = (folder / "sample_annotation.json").exists()
     has_image_boxes = (folder / "object_ann.json").exists()
     if has_boxes == has_image_boxes:
@@ -105,6 +108,6 @@ def _has_recordings(root: Path) -> bool:
         if any(name.lower().endswith((*IMAGES, *VIDEOS)) for name in files):
             return True
         count += len(files)
-        if count > _LOOKED_AT:
+        if count > _MAX_SEARCHED:
             break
     return False

@@ -15,7 +15,7 @@ from drivemim.errors import DataError
 Boxes3D = tuple[Floats, Floats, Floats]
 """Centre (M, 3), size (M, 3) and rotation (M, 4) of boxes."""
 LEVELS = range(5)
-"""Visibility of a box: 1 (0-40 %) to 4 (80-100 %), 0 if unknown."""
+"""Valid values of the visibility of a box: 0 (unknown), then 1 (0-40 %) to 4 (80-100 %)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class RecordedCamera:
         intrinsics: (3, 3) pixels.
         size: width and height, pixels.
         mount: (7,) camera to ego: translation in metres and quaternion w x y z.
-        distortion: OpenCV's coefficients; empty for an ideal lens.
-        source: what gives the calibration, for messages.
+        distortion: OpenCV's coefficients; empty or zeros without distortion.
+        source: file or scene that the calibration is from, for messages.
     """
 
     name: str
@@ -55,15 +55,16 @@ class RecordedFile:
 
 
 class RecordedBoxes:
-    """Boxes of a scene, M so far, as columns.
+    """The M boxes of a scene that were added so far.
 
     Attributes:
-        moments: time of each annotated moment, microseconds, and the names of its rows; a moment
-            without boxes has one row.
+        moments: the annotated moments in microseconds, each with the names of its rows for
+            messages. A moment without boxes has one row.
         times: (M,) moment of each box.
-        columns: ``tracks``, ``categories``, ``attributes``, ``visibility`` and ``lidar_points``.
-        boxes_3d: (center, size, rotation) of each moment.
-        rows: names of the boxes of each moment.
+        columns: ``tracks``, ``categories``, ``attributes``, ``visibility`` and ``lidar_points``,
+            each (M,).
+        boxes_3d: (center, size, rotation) of the boxes of each call of ``add``.
+        rows: names of the boxes of each call of ``add``.
     """
 
     def __init__(self) -> None:
@@ -108,29 +109,31 @@ class RecordedBoxes:
     def problems(
         self, time: int, tracks: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> Iterator[RowProblem]:
-        """Yield the row and the problem of every box that contradicts another, or lacks something.
+        """Yield the row and the problem of each new box that is invalid or contradicts another.
+
+        A moment that has no boxes contradicts boxes at the same time.
 
         Args:
-            time: the moment.
-            tracks: the object of each box; none for a moment without boxes, which is row 0.
-            columns: at least ``categories`` and ``visibility``.
+            time: the moment of the new boxes, microseconds.
+            tracks: the object of each box; empty for a moment without boxes, whose row is 0.
+            columns: at least ``categories`` and ``visibility`` of each box.
         """
         if time in self.moments and (len(tracks) == 0 or time in self._empty):
-            other, here = self.moments[time].name(0), "a box" if len(tracks) else "nothing"
-            there = "nothing" if time in self._empty else "a box"
-            problem = f"has {here} at {time}, but {other} has {there} at that time"
+            earlier, has_now = self.moments[time].name(0), "a box" if len(tracks) else "nothing"
+            had_earlier = "nothing" if time in self._empty else "a box"
+            problem = f"has {has_now} at {time}, but {earlier} has {had_earlier} at that time"
             yield 0, f"{problem}; give each moment once"
-        seen: set[str] = set()
+        earlier_tracks: set[str] = set()
         for row, track in enumerate(tracks):
             category, visibility = columns["categories"][row], columns["visibility"][row]
-            known = self._categories.get(track, category)
+            first_category = self._categories.get(track, category)
             if not track or not category:
                 yield row, "has no track" if category else "has no category"
-            elif (time, track) in self._annotated or track in seen:
+            elif (time, track) in self._annotated or track in earlier_tracks:
                 yield row, f"annotates the track {track!r} a second time at {time}"
-            elif known != category:
-                problem = f"has the category {category!r}, but the track {track!r} is {known!r}"
-                yield row, f"{problem} before; give each object one category"
+            elif first_category != category:
+                problem = f"has the category {category!r}, but the track {track!r} is"
+                yield row, f"{problem} {first_category!r} before; give each object one category"
             elif visibility not in LEVELS:
                 yield row, f"has visibility {visibility!r}; use 1 to 4, or 0 if it is unknown"
-            seen.add(track)
+            earlier_tracks.add(track)

@@ -36,14 +36,16 @@ from drivemim.geometry.poses import pose_from_vector
 from drivemim.option_words import speaks_python
 
 Values = Sequence[Any] | NDArray[Any]
+"""Values of one dimension, in any form that Python or NumPy has."""
 
 
 class RecordedScene:
     """A scene to index; ``IndexBuilder.add_scene`` makes it.
 
-    World axes are metres with z up. The ego frame has x ahead, y to the left and z up, a camera's
-    has x to the right, y down and z ahead. A pose is 7 numbers, translation in metres and
-    quaternion w, x, y, z, or a 4x4 matrix, and maps points of the posed frame to its parent.
+    Coordinates are in metres. The world has z up. The ego frame has x ahead, y to the left and z
+    up; a camera's frame has x to the right, y down and z ahead. A pose maps points of one frame to
+    another (``camera_to_ego``). It is either 7 numbers, the translation and the quaternion w, x, y,
+    z, or a 4x4 matrix.
     """
 
     def __init__(
@@ -73,10 +75,11 @@ class RecordedScene:
         Args:
             timestamps: (P,) whole microseconds, ascending.
             poses: (P, 7) or (P, 4, 4), ego to world.
-            rows: how messages name the poses; None for their positions.
+            rows: names of the poses for messages; None to name them by position (``pose 3``).
 
         Raises:
-            DataError: if a pose is none, times are not ascending, or there are poses already.
+            DataError: if a pose is invalid, times are not ascending, or the scene has poses
+                already.
         """
         if self.trajectory is not None:
             raise DataError(f"scene {self.name!r} has poses already; add all of them at once")
@@ -103,10 +106,10 @@ class RecordedScene:
             camera_to_ego: pose of the camera in the ego frame.
             distortion: OpenCV's k1, k2, p1, p2, k3, ...; anything but zeros is refused when the
                 index is written, unless ``IndexBuilder`` has ``rectified=True``.
-            source: what gives the calibration, for messages.
+            source: file that the calibration is from, for messages; None for this scene.
 
         Raises:
-            DataError: if a value is none of that kind, or the camera was added already.
+            DataError: if a value is invalid, or the camera was added already.
         """
         source = source or f"scene {self.name!r}"
         rows = SourceRows(source, [repr(name)])
@@ -131,10 +134,10 @@ class RecordedScene:
 
         Args:
             lidar_to_ego: pose of the lidar in the ego frame.
-            source: what gives it, for messages.
+            source: file that the pose is from, for messages; None for this scene.
 
         Raises:
-            DataError: if it is no pose, or the scene has a lidar already.
+            DataError: if the pose is invalid, or the scene has a lidar already.
         """
         if self.lidar_mount is not None:
             raise DataError(f"scene {self.name!r} has a lidar already; an index has one per scene")
@@ -159,9 +162,9 @@ class RecordedScene:
             pose: the ego pose at that time; None to interpolate those of ``add_poses``.
 
         Raises:
-            DataError: if the camera is unknown or has an image at that time, the file was added
-                already, cannot be used or has another size than the calibration, or the ego pose
-                is unknown at that time.
+            DataError: if the camera is unknown or has an image at that time; if the file was added
+                already, is outside of the builder's root, is not a readable image or has another
+                size than the calibration; or if the ego pose is unknown at that time.
             FileNotFoundError: if the file does not exist.
         """
         if camera not in self.cameras:
@@ -193,8 +196,8 @@ class RecordedScene:
             pose: the ego pose at that time; None to interpolate those of ``add_poses``.
 
         Raises:
-            DataError: if there is no lidar, the file was added already or has another format, or
-                the ego pose is unknown at that time.
+            DataError: if the scene has no lidar; if the file was added already, is outside of the
+                builder's root or has another format; or if the ego pose is unknown at that time.
             FileNotFoundError: if the file does not exist.
         """
         if self.lidar_mount is None:
@@ -222,7 +225,10 @@ class RecordedScene:
         frame: ArrayLike | None = None,
         rows: SourceRows | None = None,
     ) -> None:
-        """Add all boxes of one annotated moment; none if the annotators found no object.
+        """Add the boxes of one annotated moment.
+
+        Call this without boxes if the annotators found no object. Boxes of one moment may also be
+        added with several calls.
 
         Args:
             timestamp: whole microseconds.
@@ -237,11 +243,12 @@ class RecordedScene:
             lidar_points: (M,) returns inside the box, -1 if unknown.
             frame: pose in the world of the axes in which centres and rotations are given, for
                 example ``scene.pose_at(timestamp)`` for the ego's; None for the world's.
-            rows: how messages name the boxes; None for their positions.
+            rows: names of the boxes for messages; None to name them by position (``box 3``).
 
         Raises:
-            DataError: if a value is none of that kind, numbers of values differ, an object occurs
-                twice at that time or has two categories, or the moment was added without boxes.
+            DataError: if a value is invalid, the arguments have different numbers of values, an
+                object occurs twice at that time or has two categories, or one call says that the
+                moment has no boxes and another adds some.
         """
         time, count = int(timestamp), len(tracks)
         rows = rows or SourceRows(
@@ -276,7 +283,7 @@ class RecordedScene:
         return pose_from_vector(pose)
 
     def _checked_pose(self, pose: ArrayLike | None, time: int, path: str) -> Floats | None:
-        """Return a given pose; check that a missing one can be interpolated."""
+        """Return ``pose`` as 7 numbers; if it is None, check that it can be interpolated."""
         if pose is not None:
             ego_pose: Floats = poses_of([pose], SourceRows(self.root / path, ["the ego pose"]))[0]
             return ego_pose
@@ -288,7 +295,7 @@ class RecordedScene:
         return None
 
     def _file(self, file: str | os.PathLike[str]) -> str:
-        """Return a file's path relative to the root."""
+        """Return a file's path relative to the root; refuse one that is unusable or known."""
         full = self.root / file
         if problem := why_unreadable(full):
             raise FileNotFoundError(f"{full} {problem}; correct the path or leave it out")

@@ -44,7 +44,7 @@ class SceneFrames:
         files: the images.
         camera: (F,) position among the index's cameras.
         time: (F,) microseconds.
-        samples: their assignment to samples.
+        samples: the samples of the scene, and the sample of each image.
     """
 
     files: list[RecordedFile]
@@ -62,9 +62,9 @@ def scene_frames(scene: RecordedScene, cameras: Sequence[str]) -> SceneFrames:
     """Return the images of a scene, with their samples."""
     files, camera = [], []
     for number, name in enumerate(cameras):
-        own = sorted(scene.frames.get(name, ()), key=lambda file: file.time)
-        files += own
-        camera += [number] * len(own)
+        camera_files = sorted(scene.frames.get(name, ()), key=lambda file: file.time)
+        files += camera_files
+        camera += [number] * len(camera_files)
     time_F = np.array([file.time for file in files], np.int64)
     camera_F = np.array(camera, np.int64)
     moments_A = np.array(sorted(scene.boxes.moments), np.int64)
@@ -72,20 +72,20 @@ def scene_frames(scene: RecordedScene, cameras: Sequence[str]) -> SceneFrames:
 
 
 def recorded_sections(
-    scenes: Sequence[RecordedScene], parts: Sequence[SceneFrames], cameras: list[str]
+    scenes: Sequence[RecordedScene], scene_images: Sequence[SceneFrames], cameras: list[str]
 ) -> dict[str, Section]:
     """Return the sections of an index.
 
     Args:
         scenes: the scenes, each with at least one image.
-        parts: their images.
+        scene_images: the images of each scene.
         cameras: names of the cameras.
     """
-    sample_counts = np.array([len(part.samples.timestamp) for part in parts], np.int64)
+    sample_counts = np.array([len(images.samples.timestamp) for images in scene_images], np.int64)
     first_sample = np.cumsum(sample_counts) - sample_counts
-    frames = _frames(scenes, parts, cameras, first_sample)
-    samples = _samples(scenes, parts, sample_counts)
-    rows = np.flatnonzero(np.concatenate([part.samples.listed for part in parts]))
+    frames = _frames(scenes, scene_images, cameras, first_sample)
+    samples = _samples(scenes, scene_images, sample_counts)
+    rows = np.flatnonzero(np.concatenate([images.samples.listed for images in scene_images]))
     keyframes = np.full((len(samples["timestamp"]), len(cameras)), -1, np.int64)
     keyframes[frames["sample"][rows], frames["camera"][rows]] = rows
     boxes, tracks, names = _boxes(scenes, samples, first_sample)
@@ -111,31 +111,35 @@ def recorded_sections(
 
 
 def ego_poses(scene: RecordedScene, files: Sequence[RecordedFile]) -> Floats:
-    """Return the ego pose (F, 7) of each image or scan: its own, or interpolated."""
+    """Return the ego pose (F, 7) of each image or scan.
+
+    It is the pose that was given with the file, else an interpolated one.
+    """
     poses = np.empty((len(files), 7))
-    missing = [row for row, file in enumerate(files) if file.pose is None]
+    without_pose = [row for row, file in enumerate(files) if file.pose is None]
     for row, file in enumerate(files):
         if file.pose is not None:
             poses[row] = file.pose
-    if missing:
+    if without_pose:
         assert scene.trajectory is not None
-        times = np.array([files[row].time for row in missing], np.int64)
-        poses[missing] = scene.trajectory.at(times)
+        times = np.array([files[row].time for row in without_pose], np.int64)
+        poses[without_pose] = scene.trajectory.at(times)
     return poses
 
 
-def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: int) -> None:
+def check_moments_near_images(scene: RecordedScene, images: SceneFrames, limit: int) -> None:
     """Refuse annotated moments far away from every image, and warn if none has a keyframe.
 
     Args:
         scene: the scene.
-        part: its images.
-        limit: maximum microseconds.
+        images: the images of the scene.
+        limit: maximum microseconds between a moment and the nearest image.
 
     Raises:
-        DataError: naming the first row of such a moment, a box or that there is none.
+        DataError: if there are such moments. The message names the first box of the first one, or
+            the row that says that it has no boxes.
     """
-    times, moments = np.sort(part.time), np.array(list(scene.boxes.moments), np.int64)
+    times, moments = np.sort(images.time), np.array(list(scene.boxes.moments), np.int64)
     rows = list(scene.boxes.moments.values())
     far = np.flatnonzero(nearest(times, moments, limit) < 0)
     if len(far):
@@ -146,8 +150,8 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
             f"{times[0]} to {times[-1]} ({len(far)} such moments); use whole microseconds of one "
             "clock"
         )
-    if not part.samples.annotated.any():
-        off = np.abs(times[nearest(times, moments, limit)] - moments)
+    if not images.samples.annotated.any():
+        distance = np.abs(times[nearest(times, moments, limit)] - moments)
         _log.warning(
             "%s: scene %r has no image within %g s of an annotated moment (the nearest is %.3f s "
             "away), so that no image of it counts as annotated. If the boxes belong to images, "
@@ -155,64 +159,76 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
             rows[0].file(0),
             scene.name,
             LARGEST_LAG / 1e6,
-            off.min() / 1e6,
+            distance.min() / 1e6,
         )
 
 
 def box_rows(scene: RecordedScene) -> SourceRows:
-    """Return the names of a scene's boxes."""
-    return SourceRows.join(scene.boxes.rows, [len(part[0]) for part in scene.boxes.boxes_3d])
+    """Return the names of a scene's boxes, for messages."""
+    counts = [len(center) for center, _, _ in scene.boxes.boxes_3d]
+    return SourceRows.join(scene.boxes.rows, counts)
 
 
 def _frames(
     scenes: Sequence[RecordedScene],
-    parts: Sequence[SceneFrames],
+    scene_images: Sequence[SceneFrames],
     cameras: Sequence[str],
     first_sample: Ints,
 ) -> Section:
-    counts = [len(part.files) for part in parts]
+    """Return the section ``frames``.
+
+    Args:
+        scenes: the scenes.
+        scene_images: the images of each scene.
+        cameras: names of the cameras.
+        first_sample: row of the first sample of each scene.
+    """
+    counts = [len(images.files) for images in scene_images]
     scene = np.repeat(np.arange(len(scenes)), counts)
-    camera = np.concatenate([part.camera for part in parts])
-    timestamp = np.concatenate([part.time for part in parts])
-    lens = [
+    camera = np.concatenate([images.camera for images in scene_images])
+    timestamp = np.concatenate([images.time for images in scene_images])
+    calibrations = [
         each.cameras[cameras[number]]
-        for each, part in zip(scenes, parts, strict=True)
-        for number in part.camera
+        for each, images in zip(scenes, scene_images, strict=True)
+        for number in images.camera
     ]
-    paths = [file.path for part in parts for file in part.files]
-    own_sample = np.concatenate([part.samples.of_frame for part in parts])
+    paths = [file.path for images in scene_images for file in images.files]
+    sample_of_scene = np.concatenate([images.samples.of_frame for images in scene_images])
     return {
         "token": paths,
         "scene": scene,
-        "sample": own_sample + first_sample[scene],
+        "sample": sample_of_scene + first_sample[scene],
         "camera": camera,
         "timestamp": timestamp,
         "path": paths,
-        "width": np.array([each.size[0] for each in lens], np.int64),
-        "height": np.array([each.size[1] for each in lens], np.int64),
-        "intrinsics": np.array([each.intrinsics for each in lens]),
-        "camera_to_ego": np.array([each.mount for each in lens]),
+        "width": np.array([each.size[0] for each in calibrations], np.int64),
+        "height": np.array([each.size[1] for each in calibrations], np.int64),
+        "intrinsics": np.array([each.intrinsics for each in calibrations]),
+        "camera_to_ego": np.array([each.mount for each in calibrations]),
         "ego_to_global": np.concatenate(
-            [ego_poses(each, part.files) for each, part in zip(scenes, parts, strict=True)]
+            [
+                ego_poses(each, images.files)
+                for each, images in zip(scenes, scene_images, strict=True)
+            ]
         ),
-        "keyframe": np.concatenate([part.samples.annotated for part in parts]),
+        "keyframe": np.concatenate([images.samples.annotated for images in scene_images]),
         "calibrated": np.ones(len(paths), bool),
         **links_in_time(scene * len(cameras) + camera, timestamp),
     }
 
 
 def _samples(
-    scenes: Sequence[RecordedScene], parts: Sequence[SceneFrames], counts: Ints
+    scenes: Sequence[RecordedScene], scene_images: Sequence[SceneFrames], counts: Ints
 ) -> Section:
-    """Return the columns of samples that do not depend on other sections."""
+    """Return the columns of the section ``samples`` that do not depend on other sections."""
     scene = np.repeat(np.arange(len(scenes)), counts)
-    timestamp = np.concatenate([part.samples.timestamp for part in parts])
+    timestamp = np.concatenate([images.samples.timestamp for images in scene_images])
     previous, following = neighbours(scene)
     lidar = no_lidar(len(timestamp))
     first = 0
-    for each, part in zip(scenes, parts, strict=True):
-        _add_scans(lidar, first, each, part.samples.timestamp)
-        first += len(part.samples.timestamp)
+    for each, images in zip(scenes, scene_images, strict=True):
+        _add_scans(lidar, first, each, images.samples.timestamp)
+        first += len(images.samples.timestamp)
     return {
         "token": [
             f"{scenes[number].name}@{time}"
@@ -227,13 +243,22 @@ def _samples(
 
 
 def _add_scans(lidar: Section, first: int, scene: RecordedScene, timestamp_S: Ints) -> None:
-    """Give each sample of a scene, from row ``first``, its nearest scan."""
+    """Write the nearest scan of each sample of a scene into the lidar columns.
+
+    Samples without a scan within ``LARGEST_LAG`` get none.
+
+    Args:
+        lidar: lidar columns of the samples of all scenes.
+        first: row of the scene's first sample.
+        scene: the scene.
+        timestamp_S: microseconds of the scene's samples.
+    """
     scans = sorted(scene.scans, key=lambda file: file.time)
-    place_S = nearest(np.array([scan.time for scan in scans], np.int64), timestamp_S, LARGEST_LAG)
-    rows = np.flatnonzero(place_S >= 0)
+    scan_S = nearest(np.array([scan.time for scan in scans], np.int64), timestamp_S, LARGEST_LAG)
+    rows = np.flatnonzero(scan_S >= 0)
     if len(rows) == 0:
         return
-    chosen = [scans[number] for number in place_S[rows]]
+    chosen = [scans[number] for number in scan_S[rows]]
     for row, scan in zip(rows, chosen, strict=True):
         lidar["lidar_path"][first + row] = scan.path
     lidar["lidar_to_ego"][first + rows] = scene.lidar_mount
@@ -256,16 +281,23 @@ def _scenes(scenes: Sequence[RecordedScene]) -> Section:
 def _boxes(
     scenes: Sequence[RecordedScene], samples: Section, first_sample: Ints
 ) -> tuple[Section, Section, Section]:
-    """Return boxes sorted by sample, tracks, and the names of categories and attributes."""
+    """Return the sections ``boxes`` (sorted by sample) and ``tracks``, and the names they refer to.
+
+    Args:
+        scenes: the scenes.
+        samples: the section ``samples``.
+        first_sample: row of the first sample of each scene.
+    """
     counts = [len(scene.boxes) for scene in scenes]
     scene = np.repeat(np.arange(len(scenes)), counts)
-    time = _numbers([scene.boxes.times for scene in scenes])
+    time = np.array([time for each in scenes for time in each.boxes.times], np.int64)
     sample = np.zeros(len(time), np.int64)
     for number in np.unique(scene):
-        own = scene == number
+        in_scene = scene == number
         stop = int(np.searchsorted(samples["scene"], number, side="right"))
         moments = samples["timestamp"][first_sample[number] : stop]
-        sample[own] = first_sample[number] + np.searchsorted(moments, time[own])
+        # Every annotated moment is a sample, so the time of each box is one of these.
+        sample[in_scene] = first_sample[number] + np.searchsorted(moments, time[in_scene])
     columns = {
         name: [value for each in scenes for value in each.boxes.columns[name]]
         for name in ("tracks", "categories", "attributes", "visibility", "lidar_points")
@@ -308,33 +340,30 @@ def _boxes(
 def track_token(scene: str, track: str) -> str:
     """Return the token of a track, different for every pair of scene and track.
 
-    Both names may contain a slash; in the token, the last one is between the two.
+    Slashes in the track's name are escaped. The last slash of the token therefore separates the two
+    names, although a scene's name may contain slashes.
     """
     return f"{scene}/{track.replace('%', '%25').replace('/', '%2F')}"
 
 
-def _numbers(parts: Sequence[Sequence[int]]) -> Ints:
-    return np.array([value for part in parts for value in part], np.int64)
-
-
-def _positions(values: Sequence[str], known: Sequence[str]) -> Ints:
-    """Return the position of each value in ``known``, -1 for ``""``."""
-    places = {value: place for place, value in enumerate(known)}
-    return np.array([places.get(value, -1) for value in values], np.int64)
+def _positions(values: Sequence[str], names: Sequence[str]) -> Ints:
+    """Return the position of each value in ``names``, -1 for a value that is not there."""
+    positions = {name: position for position, name in enumerate(names)}
+    return np.array([positions.get(value, -1) for value in values], np.int64)
 
 
 def _boxes_3d(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
-    """Return centre, size and rotation of all boxes."""
-    parts = [part for scene in scenes for part in scene.boxes.boxes_3d]
+    """Return the centre (M, 3), size (M, 3) and rotation (M, 4) of all boxes."""
+    boxes_3d = [boxes for scene in scenes for boxes in scene.boxes.boxes_3d]
     center, size, rotation = (
-        np.concatenate([np.zeros((0, width)), *(each[place] for each in parts)])
-        for place, width in enumerate((3, 3, 4))
+        np.concatenate([np.zeros((0, width)), *(boxes[column] for boxes in boxes_3d)])
+        for column, width in enumerate((3, 3, 4))
     )
     return center, size, rotation
 
 
 def _neighbours_of_tracks(track: Ints, time: Ints) -> tuple[Ints, Ints]:
-    """Return the row of each box's track before and after it, -1 for none."""
+    """Return for each box the rows of the same track's boxes before and after it, -1 for none."""
     order = np.lexsort((time, track))
     previous, following = neighbours(track[order])
     before, after = np.full((2, len(track)), -1, np.int64)

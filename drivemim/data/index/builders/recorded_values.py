@@ -25,14 +25,20 @@ from drivemim.geometry.poses import (
 _ROUNDING = 0.02
 """Largest deviation of a rotation from a unit quaternion or an orthonormal matrix: two decimals."""
 _FARTHEST_MOUNT = 50.0
-"""Largest distance of a sensor from the ego's origin, metres."""
+"""Largest distance of a sensor from the ego's origin, metres; more suggests another unit."""
 _LARGEST_YAW = 2 * np.pi + 0.01
-"""Largest yaw in radians, rounded: converters may add half a turn to an angle of half a turn."""
+"""Largest yaw in radians; more suggests degrees. It is a full turn, because converters may add half
+a turn to an angle of half a turn, and 0.01 for rounding."""
 RowProblem = tuple[int, str]
+"""A row, and what is wrong with it."""
 
 
 def pose_problems(poses_P7: Floats) -> Iterator[RowProblem]:
-    """Yield the row and the problem of every pose that is none."""
+    """Yield the row and the problem of every invalid pose.
+
+    Args:
+        poses_P7: translation in metres and quaternion w x y z.
+    """
     for row in np.flatnonzero(~np.isfinite(poses_P7[:, :3]).all(axis=1)):
         yield int(row), f"has the position {poses_P7[row, :3].tolist()}, which is not all numbers"
     yield from _quaternion_problems(poses_P7[:, 3:])
@@ -41,20 +47,20 @@ def pose_problems(poses_P7: Floats) -> Iterator[RowProblem]:
 def _quaternion_problems(rotation_R4: Floats) -> Iterator[RowProblem]:
     length = np.linalg.norm(rotation_R4, axis=1)
     for row in np.flatnonzero(~(np.abs(length - 1) <= _ROUNDING)):
-        found = rotation_R4[row].tolist()
-        length_words = f"of length {length[row]:.3g}, not 1; write w, x, y, z"
-        yield int(row), f"has the quaternion {found} {length_words}"
+        quaternion = rotation_R4[row].tolist()
+        problem = f"has the quaternion {quaternion} of length {length[row]:.3g}, not 1"
+        yield int(row), f"{problem}; write w, x, y, z"
 
 
 def poses_of(values: Any, rows: SourceRows) -> Floats:
     """Return poses as rows (P, 7): translation in metres and quaternion w x y z.
 
     Args:
-        values: (P, 7) such rows, or (P, 4, 4) matrices.
-        rows: names of the poses.
+        values: (P, 7) in this form, or (P, 4, 4) matrices.
+        rows: names of the poses, for errors.
 
     Raises:
-        DataError: naming the first that is no pose.
+        DataError: if a pose is invalid. The message names the first.
     """
     poses = _numbers(values, "poses")
     if poses.ndim == 3 and poses.shape[1:] == (4, 4):
@@ -75,10 +81,10 @@ def mount_of(value: Any, rows: SourceRows) -> Floats:
 
     Args:
         value: 7 numbers, or a 4x4 matrix.
-        rows: the name of the sensor.
+        rows: the name of the sensor, for errors.
 
     Raises:
-        DataError: if it is no pose, or too far from the ego's origin to be in metres.
+        DataError: if the pose is invalid, or too far from the ego's origin to be in metres.
     """
     mount: Floats = poses_of([value], rows)[0]
     distance = float(np.linalg.norm(mount[:3]))
@@ -95,10 +101,10 @@ def rotations_of(values: ArrayLike, rows: SourceRows) -> Floats:
 
     Args:
         values: (R, 4) quaternions w x y z, or (R, 3, 3) matrices.
-        rows: names of the rotations.
+        rows: names of the rotations, for errors.
 
     Raises:
-        DataError: naming the first that is no rotation.
+        DataError: if a rotation is invalid. The message names the first.
     """
     rotations = _numbers(values, "rotations")
     if rotations.ndim == 2 and rotations.shape[1] == 4:
@@ -122,10 +128,10 @@ def intrinsics_of(values: ArrayLike, rows: SourceRows) -> Floats:
 
     Args:
         values: the matrix, or fx, fy, cx, cy in pixels.
-        rows: the name of the camera.
+        rows: the name of the camera, for errors.
 
     Raises:
-        DataError: if it is neither, or not all numbers.
+        DataError: if the values have another shape, or are not all finite numbers.
     """
     matrix = _numbers(values, "intrinsics")
     if matrix.shape == (4,):
@@ -142,7 +148,11 @@ def intrinsics_of(values: ArrayLike, rows: SourceRows) -> Floats:
 
 
 def size_of(values: Sequence[Any] | NDArray[Any], rows: SourceRows) -> tuple[int, int]:
-    """Return width and height.
+    """Return the width and height of a camera's images.
+
+    Args:
+        values: width and height in pixels.
+        rows: the name of the camera, for errors.
 
     Raises:
         DataError: if they are not two whole numbers above 0.
@@ -160,6 +170,10 @@ def size_of(values: Sequence[Any] | NDArray[Any], rows: SourceRows) -> tuple[int
 def timestamps_of(values: Any, rows: SourceRows) -> Ints:
     """Return timestamps as an int64 array.
 
+    Args:
+        values: microseconds.
+        rows: names of the rows that have them, for errors.
+
     Raises:
         DataError: if they are not whole numbers.
     """
@@ -173,7 +187,7 @@ def timestamps_of(values: Any, rows: SourceRows) -> Ints:
 
 
 def box_problems(center_M3: Floats, size_M3: Floats, rotation_M4: Floats) -> Iterator[RowProblem]:
-    """Yield the row and the problem of every box that is none.
+    """Yield the row and the problem of every invalid box.
 
     Args:
         center_M3: metres.
@@ -183,8 +197,8 @@ def box_problems(center_M3: Floats, size_M3: Floats, rotation_M4: Floats) -> Ite
     for row in np.flatnonzero(~np.isfinite(center_M3).all(axis=1)):
         yield int(row), f"has the centre {center_M3[row].tolist()}, which is not all numbers"
     for row in np.flatnonzero(~(np.isfinite(size_M3) & (size_M3 > 0)).all(axis=1)):
-        found = size_M3[row].tolist()
-        yield int(row), f"has the size {found}; write width, length, height in metres, above 0"
+        size = size_M3[row].tolist()
+        yield int(row), f"has the size {size}; write width, length, height in metres, above 0"
     yield from _quaternion_problems(rotation_M4)
 
 
@@ -198,16 +212,17 @@ def boxes_of(
         sizes: (M, 3) width, length, height, metres.
         rotations: (M,) yaw in radians about the z axis, -2 pi to 2 pi, (M, 4) quaternions w x y z,
             or (M, 3, 3).
-        rows: names of the boxes.
+        rows: names of the boxes, for errors.
 
     Raises:
-        DataError: naming the first that is no box.
+        DataError: if the numbers of values differ, or a box is invalid. The message names the
+            first.
     """
     center, size = _numbers(centers, "centers"), _numbers(sizes, "sizes")
     headings = _numbers(rotations, "rotations")
-    count = len(center) if center.ndim else 0
-    if count == 0:
+    if center.size == size.size == headings.size == 0:
         return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 4))
+    count = len(center) if center.ndim else 0
     shapes = (center.shape, size.shape, headings.shape[:1])
     if shapes != ((count, 3), (count, 3), (count,)):
         raise DataError(
@@ -224,11 +239,11 @@ def boxes_of(
 def moved_boxes(
     boxes_3d: tuple[Floats, Floats, Floats], frame_7: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Return boxes in the parent of a frame.
+    """Return boxes that are given in some axes, such as the ego's, in the world.
 
     Args:
-        boxes_3d: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in the frame.
-        frame_7: pose of the frame in its parent.
+        boxes_3d: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in these axes.
+        frame_7: pose of these axes in the world.
     """
     center, size, rotation = boxes_3d
     frame = pose_from_vector(frame_7)
@@ -237,23 +252,24 @@ def moved_boxes(
 
 
 def yaw_problems(yaw_M: Floats) -> Iterator[RowProblem]:
-    """Yield the row and the problem of every yaw of more than a full turn: it is in degrees.
+    """Yield the row and the problem of every yaw of more than a full turn, as it is in degrees.
 
     Args:
         yaw_M: radians.
     """
     for row in np.flatnonzero(~(np.abs(yaw_M) <= _LARGEST_YAW)):
-        found = f"has the yaw {yaw_M[row]:g}"
-        yield int(row), f"{found}; write radians from -2 pi to 2 pi, not degrees"
+        problem = f"has the yaw {yaw_M[row]:g}"
+        yield int(row), f"{problem}; write radians from -2 pi to 2 pi, not degrees"
 
 
 def yaw_rotations(yaw_M: Floats) -> Floats:
-    """Return quaternions (M, 4) of rotations about the z axis, radians."""
+    """Return quaternions (M, 4), w x y z, of rotations about the z axis by angles in radians."""
     zero = np.zeros_like(yaw_M)
     return np.stack([np.cos(yaw_M / 2), zero, zero, np.sin(yaw_M / 2)], axis=1)
 
 
 def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    """Return values as an array; refuse text and ragged lists. ``what`` is their name in errors."""
     try:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
@@ -261,5 +277,6 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
 
 
 def _refuse_first(problems: Iterator[RowProblem], rows: SourceRows) -> None:
+    """Raise a DataError with the first problem, if there is one."""
     for row, problem in problems:
         raise DataError(f"{rows.file(row)}: {rows.name(row)} {problem}")

@@ -15,11 +15,15 @@ from drivemim.errors import DataError, did_you_mean
 
 CALIBRATION = "calibration.json"
 SCENE = "scene.json"
-_FOCAL = ("fx", "fy", "cx", "cy")
+_INTRINSICS = ("fx", "fy", "cx", "cy")
+"""Fields of a camera that replace its ``intrinsics``."""
 
 
 class _Camera(msgspec.Struct, forbid_unknown_fields=True):
-    """A camera: rotation and translation from camera to ego, metres."""
+    """A camera: size in pixels; translation (metres) and rotation from camera to ego; intrinsics.
+
+    The intrinsics are a 3x3 matrix, or the four fields of ``_INTRINSICS``, in pixels.
+    """
 
     width: int
     height: int
@@ -34,7 +38,7 @@ class _Camera(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Lidar(msgspec.Struct, forbid_unknown_fields=True):
-    """The lidar: rotation and translation from lidar to ego; values per point in .bin files."""
+    """The lidar: translation (metres) and rotation from lidar to ego; values per point in .bin."""
 
     translation: tuple[float, float, float]
     rotation: list[Any]
@@ -42,6 +46,8 @@ class _Lidar(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """``calibration.json``, its entries not yet decoded, so that each is reported on its own."""
+
     cameras: dict[str, msgspec.Raw]
     lidar: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -60,7 +66,8 @@ class RigCalibration:
     Attributes:
         path: the file.
         cameras: arguments of ``RecordedScene.add_camera`` by name; None for a broken entry.
-        lidar_to_ego: argument of ``RecordedScene.add_lidar``; None without a lidar.
+        lidar_to_ego: argument of ``RecordedScene.add_lidar``; None if the file has no lidar, or a
+            broken one.
         lidar_values: float32 values per point in ``.bin`` files; None if the file does not say.
     """
 
@@ -75,7 +82,7 @@ def read_calibration(path: Path, problems: ProblemList) -> RigCalibration | None
 
     Args:
         path: the file.
-        problems: gets one problem for each camera that is broken.
+        problems: gets one problem for each broken entry.
 
     Returns:
         The calibration, or None if the file as a whole is broken.
@@ -97,7 +104,10 @@ def read_calibration(path: Path, problems: ProblemList) -> RigCalibration | None
 
 
 def read_scene_words(path: Path) -> SceneWords:
-    """Read a scene's split and description; those of a scene without the file are empty.
+    """Read the split and the description of a scene; both are empty if it has no ``scene.json``.
+
+    Args:
+        path: the file.
 
     Raises:
         DataError: if the file has other fields or types.
@@ -109,28 +119,41 @@ def read_scene_words(path: Path) -> SceneWords:
 
 
 def _decode(path: Path, content: bytes, kind: type[msgspec.Struct], what: str) -> Any:
+    """Return a part of a file as an object of the class ``kind``.
+
+    Args:
+        path: the file, for errors.
+        content: JSON text of the part.
+        kind: class of the part.
+        what: start of errors after the file's name, such as ``lidar: ``.
+
+    Raises:
+        DataError: if the part has other fields or types. The message names the nearest field for an
+            unknown one, or all fields if none is near.
+    """
     text = JsonText(path, content, begin=f"{path}: {what}", fix="correct the file")
     try:
         return text.decode(kind)
     except msgspec.ValidationError as error:
-        named = re.search(r"unknown field `(.*?)`", str(error))
-        known = [each.name for each in msgspec.structs.fields(kind)]
-        hint = did_you_mean(named[1], known) if named else ""
-        fields = f"; its fields are {', '.join(known)}" if named and not hint else ""
+        unknown = re.search(r"unknown field `(.*?)`", str(error))
+        names = [each.name for each in msgspec.structs.fields(kind)]
+        hint = did_you_mean(unknown[1], names) if unknown else ""
+        fields = f"; its fields are {', '.join(names)}" if unknown and not hint else ""
         raise DataError(f"{path}: {what}{error}{hint}{fields}") from None
 
 
 def _arguments(path: Path, name: str, camera: _Camera) -> dict[str, Any]:
-    """Return the arguments of ``RecordedScene.add_camera``."""
-    focal = [getattr(camera, each) for each in _FOCAL]
-    named = [each for each, value in zip(_FOCAL, focal, strict=True) if value is not None]
-    if (camera.intrinsics is None) == (not named) or 0 < len(named) < len(_FOCAL):
+    """Return the arguments of ``RecordedScene.add_camera``; refuse ambiguous intrinsics."""
+    four_values = [getattr(camera, name) for name in _INTRINSICS]
+    num_given = sum(value is not None for value in four_values)
+    has_matrix = camera.intrinsics is not None
+    if has_matrix == (num_given > 0) or 0 < num_given < len(_INTRINSICS):
         raise DataError(
             f"{path}: camera {name!r} needs either intrinsics, a 3x3 matrix, or fx, fy, cx and cy "
             "in pixels"
         )
     return {
-        "intrinsics": focal if camera.intrinsics is None else camera.intrinsics,
+        "intrinsics": camera.intrinsics if has_matrix else four_values,
         "size": (camera.width, camera.height),
         "camera_to_ego": _pose(path, f"camera {name!r}", camera.translation, camera.rotation),
         "distortion": camera.distortion,

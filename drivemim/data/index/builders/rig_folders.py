@@ -17,6 +17,7 @@ from typing import Any
 
 from drivemim.data.index.builders.folders import Folder, list_folders
 from drivemim.data.index.builders.index_builder import (
+    FEWEST_VALUES,
     IndexBuilder,
     recording_problems,
     write_recording,
@@ -46,7 +47,9 @@ from drivemim.errors import DataError, did_you_mean
 from drivemim.files import plain_path
 
 LIDAR = "lidar"
-"""Folder of a scene's lidar scans."""
+"""Name of the folder of a scene's lidar scans."""
+_NUSCENES_VALUES = 5
+"""Values per lidar point in nuScenes, for calibrations that give none: they have no .bin files."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class _SceneFolder:
     Attributes:
         path: the folder.
         name: name of the scene.
-        root: the root that contains it.
-        cameras: folders of images.
+        root: the root that contains the folder.
+        cameras: the folders of images, one per camera.
     """
 
     path: Path
@@ -88,7 +91,8 @@ def build_rig_index(
 
     Raises:
         FileNotFoundError: if a root does not exist, or has no images.
-        DataError: naming the first problem; :func:`record_rig` returns all.
+        DataError: if there are problems. The message names the first; :func:`record_rig` returns
+            all.
     """
     check_out(out)
     builder, problems = record_rig(
@@ -125,9 +129,13 @@ def record_rig(
     base = Path(os.path.commonpath(folders))
     problems = ProblemList()
     listed = list_folders(folders, others_read=SCAN_SUFFIXES)
-    check_images_found(sum(len(each.images) for _, found in listed for each in found), folders)
+    check_images_found(
+        sum(len(folder.images) for _, subfolders in listed for folder in subfolders), folders
+    )
     scenes = [
-        scene for root, found in listed for scene in _scene_folders(root, found, base, problems)
+        scene
+        for root, subfolders in listed
+        for scene in _scene_folders(root, subfolders, base, problems)
     ]
     for root in folders:
         _check_no_other_scenes(root, {scene.path for scene in scenes}, problems)
@@ -148,20 +156,25 @@ def _check_roots(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}; check --root")
-        inside = [
-            other for other in folders if other is not folder and folder.is_relative_to(other)
-        ]
-        if inside:
-            raise DataError(f"--root {folder} is in --root {inside[0]}; give one of them")
+        outer = [other for other in folders if other is not folder and folder.is_relative_to(other)]
+        if outer:
+            raise DataError(f"--root {folder} is in --root {outer[0]}; give one of them")
     return folders
 
 
 def _scene_folders(
-    root: Path, found: Sequence[Folder], base: Path, problems: ProblemList
+    root: Path, subfolders: Sequence[Folder], base: Path, problems: ProblemList
 ) -> list[_SceneFolder]:
-    """Return the folders that contain folders of images, by name."""
+    """Return the folders that contain folders of images, sorted by path.
+
+    Args:
+        root: the root.
+        subfolders: folders below it with images or videos.
+        base: folder that scene names are relative to.
+        problems: gets a problem for each folder with videos, and if the root itself has images.
+    """
     cameras: defaultdict[Path, list[Folder]] = defaultdict(list)
-    for folder in found:
+    for folder in subfolders:
         if folder.videos:
             problems.add(
                 f"{folder.path / folder.videos[0]}: videos are not read here; extract their "
@@ -182,24 +195,27 @@ def _scene_folders(
     ]
 
 
-def _check_no_other_scenes(root: Path, known: set[Path], problems: ProblemList) -> None:
-    """Report folders that have the files of a scene, but no images."""
+def _check_no_other_scenes(root: Path, scene_paths: set[Path], problems: ProblemList) -> None:
+    """Report folders that have poses or boxes of a scene, but no images."""
     for name in (POSES, BOXES):
         for path in sorted(root.rglob(name)):
-            if path.parent not in known:
+            if path.parent not in scene_paths:
                 problems.add(f"{path}: there are no folders of images beside it, one per camera")
 
 
 def _read_calibrations(
     builder: IndexBuilder, scenes: Sequence[_SceneFolder], problems: ProblemList
 ) -> dict[Path, RigCalibration]:
-    """Return the calibration of each scene's folder: its own, or the nearest one above it."""
+    """Return the calibration of each scene's folder: its own, or the nearest one above it.
+
+    Scenes whose calibration is missing or broken are left out, and reported.
+    """
     read: dict[Path, RigCalibration | None] = {}
-    found = {}
+    of_scenes = {}
     for scene in scenes:
         above = [scene.path, *scene.path.parents]
-        places = [each / CALIBRATION for each in above[: above.index(scene.root) + 1]]
-        path = next((place for place in places if place.is_file()), None)
+        candidates = [each / CALIBRATION for each in above[: above.index(scene.root) + 1]]
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:
             problems.add(
                 f"{scene.path} has no {CALIBRATION}, and neither has {scene.root}; write one there"
@@ -209,27 +225,31 @@ def _read_calibrations(
             builder.add_source(path)
             read[path] = read_calibration(path, problems)
         if (calibration := read[path]) is not None:
-            found[scene.path] = calibration
-    return found
+            of_scenes[scene.path] = calibration
+    return of_scenes
 
 
 def _lidar_values(calibrations: dict[Path, RigCalibration], problems: ProblemList) -> int:
-    """Return the number of values per lidar point in ``.bin`` files, the same in all scenes."""
+    """Return the number of values per lidar point in ``.bin`` files.
+
+    It is reported if calibrations give different numbers, because an index has only one, or a
+    number below 3.
+    """
     path_of = {
         each.lidar_values: each.path
         for each in calibrations.values()
         if each.lidar_values is not None
     }
     if len(path_of) > 1:
-        (one, path), (other, second) = list(path_of.items())[:2]
+        (first_values, first_path), (values, path) = list(path_of.items())[:2]
         problems.add(
-            f"{second}: lidar has {other} values per point, but {one} in {path}; an index has one "
-            "number: write .npy files"
+            f"{path}: lidar has {values} values per point, but {first_values} in {first_path}; an "
+            "index has one number: write .npy files"
         )
-    values = next(iter(path_of), 5)
-    if values < 3:
+    values = next(iter(path_of), _NUSCENES_VALUES)
+    if values < FEWEST_VALUES:
         problems.add(f"{path_of[values]}: lidar has {values} values per point; x, y and z are 3")
-    return max(values, 3)
+    return max(values, FEWEST_VALUES)
 
 
 def _add_scene(
@@ -259,7 +279,7 @@ def _add_scene(
 
 
 def _add_poses(scene: RecordedScene, path: Path, problems: ProblemList) -> bool:
-    """Add the poses of a scene; return whether there are any."""
+    """Add the poses of a scene; return False, and report why, if there are none."""
     if not path.is_file():
         problems.add(
             f"{path} is missing: the ego's poses over time, with the columns "
@@ -281,16 +301,16 @@ def _add_camera(
     has_poses: bool,
     problems: ProblemList,
 ) -> None:
-    """Add a camera and its images."""
-    name, known = folder.path.name, calibration.cameras
-    if name not in known:
+    """Add a camera and, if the scene has poses, its images."""
+    name, calibrated = folder.path.name, calibration.cameras
+    if name not in calibrated:
         problems.add(
             f"{folder.path}: {calibration.path} has no camera {name!r}, only "
-            f"{', '.join(known) or 'none'}{did_you_mean(name, known)}"
+            f"{', '.join(calibrated) or 'none'}{did_you_mean(name, calibrated)}"
         )
         return
     times = _times(builder, folder.path, folder.images, problems)
-    arguments = known[name]
+    arguments = calibrated[name]
     if arguments is None:
         return
     with problems.collect():
@@ -328,12 +348,18 @@ def _add_scans(
 
 
 def _add_boxes(scene: RecordedScene, boxes: dict[str, Any], problems: ProblemList) -> None:
-    """Add the boxes of a moment, or report the problems of all of them."""
+    """Add the boxes of a moment; if any has a problem, report all problems and add none.
+
+    Args:
+        scene: the scene.
+        boxes: arguments of ``RecordedScene.add_boxes``.
+        problems: gets the problems.
+    """
     rows, columns = boxes["rows"], {name: boxes[name] for name in ("categories", "visibility")}
-    wrong = list(scene.boxes.problems(boxes["timestamp"], boxes["tracks"], columns))
-    for row, problem in wrong:
+    row_problems = list(scene.boxes.problems(boxes["timestamp"], boxes["tracks"], columns))
+    for row, problem in row_problems:
         problems.add(f"{rows.file(row)}: {rows.name(row)} {problem}")
-    if not wrong:
+    if not row_problems:
         with problems.collect():
             scene.add_boxes(**boxes)
 
@@ -341,6 +367,7 @@ def _add_boxes(scene: RecordedScene, boxes: dict[str, Any], problems: ProblemLis
 def _times(
     builder: IndexBuilder, folder: Path, files: Sequence[str], problems: ProblemList
 ) -> list[tuple[str, int]]:
+    """Return files with their timestamps, see ``read_timestamps``; record ``timestamps.csv``."""
     if (folder / TIMESTAMPS).is_file():
         builder.add_source(folder / TIMESTAMPS)
     return read_timestamps(folder, files, problems)

@@ -27,10 +27,10 @@ POSES, BOXES, TIMESTAMPS = "poses.csv", "boxes.csv", "timestamps.csv"
 _TIME = "timestamp"
 _POSITION, _QUATERNION = ("x", "y", "z"), ("qw", "qx", "qy", "qz")
 _SIZE, _YAW = ("width", "length", "height"), "yaw"
-_BOX = (_TIME, "track", "category", *_POSITION, *_SIZE)
-_BOX_OPTIONS = (_YAW, *_QUATERNION, "attribute", "visibility", "lidar_points")
-_TIMED = re.compile(r"([0-9]{1,18})(?:\.pcd)?\.[A-Za-z]+")
-"""Names of files that are named by their timestamp."""
+_REQUIRED_OF_BOXES = (_TIME, "track", "category", *_POSITION, *_SIZE)
+_OPTIONAL_OF_BOXES = (_YAW, *_QUATERNION, "attribute", "visibility", "lidar_points")
+_TIME_NAME = re.compile(r"([0-9]{1,18})(?:\.pcd)?\.[A-Za-z]+")
+"""Name of a file that is named by its timestamp; nuScenes' scans end in ``.pcd.bin``."""
 _log = logging.getLogger(__name__)
 
 
@@ -40,8 +40,8 @@ class CsvTable:
 
     Attributes:
         path: the file.
-        lines: line of each row, from 1 for the header.
-        columns: values by column.
+        lines: number of each row's line in the file; the header is line 1.
+        columns: the values of each column.
     """
 
     path: Path
@@ -53,41 +53,48 @@ class CsvTable:
 
     @property
     def rows(self) -> SourceRows:
-        """Names of the rows."""
+        """The file and the line of each row, for messages."""
         return SourceRows(self.path, lambda row: f"line {self.lines[row]}")
 
     def take(self, rows: Sequence[int]) -> CsvTable:
-        """Return some of the rows."""
+        """Return a table of some of the rows."""
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
         return CsvTable(self.path, [self.lines[row] for row in rows], columns)
 
     def numbers(self, names: Sequence[str], problems: ProblemList) -> Floats:
-        """Return columns as numbers (R, columns), NaN for text, which is reported."""
-        found = np.full((len(self), len(names)), np.nan)
-        for place, name in enumerate(names):
+        """Return columns as numbers (rows, columns).
+
+        Args:
+            names: the columns.
+            problems: gets a problem for every value that is not a number; it is returned as NaN.
+        """
+        values = np.full((len(self), len(names)), np.nan)
+        for column, name in enumerate(names):
             for row, text in enumerate(self.columns[name]):
                 try:
-                    found[row, place] = float(_number(text))
+                    values[row, column] = float(_without_underscore(text))
                 except ValueError:
                     self.report(row, f"has the {name} {text!r}, not a number", problems)
-        return found
+        return values
 
     def whole(self, name: str, problems: ProblemList, default: str | None = None) -> Ints:
-        """Return a column of whole numbers, 0 for other text, which is reported.
+        """Return a column of whole numbers.
 
         Args:
             name: the column.
-            problems: gets a problem for every row that is not a whole number.
-            default: number in place of an empty field or a missing column; None for no default.
+            problems: gets a problem for every value that is not a whole number; it is returned
+                as 0.
+            default: number in place of an empty field or a missing column; None to report these.
         """
-        found = np.zeros(len(self), np.int64)
+        values = np.zeros(len(self), np.int64)
         fix = "; write whole microseconds, all digits" if name == _TIME else ""
         for row, text in enumerate(self.columns.get(name, [""] * len(self))):
             try:
-                found[row] = int(_number(text if text or default is None else default))
+                number = text if text or default is None else default
+                values[row] = int(_without_underscore(number))
             except (ValueError, OverflowError):
                 self.report(row, f"has the {name} {text!r}, not a whole number{fix}", problems)
-        return found
+        return values
 
     def report(self, row: int, problem: str, problems: ProblemList) -> None:
         """Report a problem of a row."""
@@ -95,7 +102,7 @@ class CsvTable:
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
-    """Return the message about text in another encoding, or about a file that is no text."""
+    """Return the error message about a file that is not text in UTF-8."""
     start = path.read_bytes()[:2]
     if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return f"{path} is UTF-16 text; save it as UTF-8 (in Excel: CSV UTF-8)"
@@ -110,11 +117,12 @@ def read_csv(
     Args:
         path: the file, UTF-8, its columns separated by commas.
         required: columns that it must have, in any order.
-        optional: columns that it may have; a warning names others.
-        problems: gets a problem for every row with another number of values than the header.
+        optional: columns that it may have, too. A warning names all others; they are returned.
+        problems: gets a problem for every row with another number of values than the header; the
+            row is left out.
 
     Raises:
-        DataError: if it is not text or lacks a column.
+        DataError: if the file is not text in UTF-8, lacks a column or has one twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -123,9 +131,9 @@ def read_csv(
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
     _check_header(path, header, required)
-    others = [name for name in header if name not in (*required, *optional)]
-    if others:
-        _log.warning("%s has columns that are not read: %s", path, ", ".join(others))
+    unread = [name for name in header if name not in (*required, *optional)]
+    if unread:
+        _log.warning("%s has columns that are not read: %s", path, ", ".join(unread))
     lines: list[int] = []
     columns: dict[str, list[str]] = {name: [] for name in header}
     for values in reader:
@@ -143,8 +151,8 @@ def read_csv(
     return CsvTable(path, lines, columns)
 
 
-def _number(text: str) -> str:
-    """Return a text that may be a number; refuse ``2011_09_26``, which Python reads as one.
+def _without_underscore(text: str) -> str:
+    """Return a text unchanged; refuse ``2011_09_26``, which Python reads as the number 20110926.
 
     Raises:
         ValueError: if it has an underscore.
@@ -155,6 +163,7 @@ def _number(text: str) -> str:
 
 
 def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:
+    """Refuse a header with other separators, without a required column or with a column twice."""
     names = f"the first line of {path} must name the columns {','.join(required)}"
     for separator in (";", "\t"):
         if len(header) == 1 and separator in header[0]:
@@ -171,8 +180,12 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) ->
 def read_poses(path: Path, problems: ProblemList) -> tuple[Ints, Floats, SourceRows] | None:
     """Read ``poses.csv``: timestamp, x, y, z, qw, qx, qy, qz, ego to world.
 
+    Args:
+        path: the file.
+        problems: gets a problem for every wrong row.
+
     Returns:
-        microseconds (P,), poses (P, 7) and the names of the rows; None if there was a problem.
+        microseconds (P,), poses (P, 7) and the names of the rows; None if a row is wrong.
 
     Raises:
         DataError: if the file lacks a column.
@@ -188,53 +201,65 @@ def read_poses(path: Path, problems: ProblemList) -> tuple[Ints, Floats, SourceR
 
 
 def read_boxes(path: Path, problems: ProblemList) -> Iterator[dict[str, Any]]:
-    """Read ``boxes.csv``, and yield the arguments of ``RecordedScene.add_boxes`` by moment.
+    """Read ``boxes.csv``, and yield the arguments of ``RecordedScene.add_boxes`` for each moment.
 
-    A row that has only a timestamp is a moment without objects.
+    A row that has only a timestamp is a moment without objects. If a row is wrong, nothing is
+    yielded.
+
+    Args:
+        path: the file.
+        problems: gets a problem for every wrong row.
 
     Raises:
         DataError: if the file lacks a column.
     """
     before = len(problems)
-    table = read_csv(path, _BOX, _BOX_OPTIONS, problems)
+    table = read_csv(path, _REQUIRED_OF_BOXES, _OPTIONAL_OF_BOXES, problems)
     has_yaw = _YAW in table.columns
     if has_yaw == (set(_QUATERNION) <= table.columns.keys()):
         raise DataError(
             f"{path} has {'both yaw and' if has_yaw else 'neither yaw nor'} {','.join(_QUATERNION)}"
             "; write the rotation from box to world in one of these ways"
         )
-    others = [name for name in table.columns if name != _TIME]
-    full = [any(table.columns[name][row] for name in others) for row in range(len(table))]
-    empty = table.take(np.flatnonzero(~np.array(full, bool)).tolist())
+    value_columns = [name for name in table.columns if name != _TIME]
+    is_box = [any(table.columns[name][row] for name in value_columns) for row in range(len(table))]
+    empty = table.take(np.flatnonzero(~np.array(is_box, bool)).tolist())
     empty_times = empty.whole(_TIME, problems)
-    boxes = table.take(np.flatnonzero(full).tolist())
+    boxes = table.take(np.flatnonzero(is_box).tolist())
     columns = _box_columns(boxes, has_yaw, problems)
     if len(problems) > before:
         return
-    nothing: dict[str, Any] = {"tracks": [], "categories": [], "visibility": []}
+    no_boxes: dict[str, Any] = {"tracks": [], "categories": [], "visibility": []}
     for row, time in enumerate(empty_times):
-        yield {_TIME: int(time), **nothing, "rows": empty.rows.take(np.array([row]))}
+        yield {_TIME: int(time), **no_boxes, "rows": empty.rows.take(np.array([row]))}
     times = columns.pop("time")
     for time in np.unique(times):
-        own = np.flatnonzero(times == time)
-        chosen = {
-            name: values[own] if isinstance(values, np.ndarray) else [values[row] for row in own]
+        rows = np.flatnonzero(times == time)
+        of_moment = {
+            name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
             for name, values in columns.items()
         }
-        yield {_TIME: int(time), **chosen, "rows": boxes.rows.take(own)}
+        yield {_TIME: int(time), **of_moment, "rows": boxes.rows.take(rows)}
 
 
 def _box_columns(table: CsvTable, has_yaw: bool, problems: ProblemList) -> dict[str, Any]:
+    """Return the arguments of ``RecordedScene.add_boxes`` for all rows, and their ``time``.
+
+    Args:
+        table: rows of boxes.
+        has_yaw: whether rotations are yaws; otherwise they are quaternions.
+        problems: gets a problem for every wrong row.
+    """
     before = len(problems)
     times = table.whole(_TIME, problems)
     center, size = table.numbers(_POSITION, problems), table.numbers(_SIZE, problems)
-    given = table.numbers((_YAW,) if has_yaw else _QUATERNION, problems)
+    angles = table.numbers((_YAW,) if has_yaw else _QUATERNION, problems)
     visibility = table.whole("visibility", problems, default="0")
     points = table.whole("lidar_points", problems, default="-1")
     if has_yaw and len(problems) == before:
-        for row, problem in yaw_problems(given[:, 0]):
+        for row, problem in yaw_problems(angles[:, 0]):
             table.report(row, problem, problems)
-    rotation = yaw_rotations(given[:, 0]) if has_yaw else given
+    rotation = yaw_rotations(angles[:, 0]) if has_yaw else angles
     if len(problems) == before:
         for row, problem in box_problems(center, size, rotation):
             table.report(row, problem, problems)
@@ -254,50 +279,54 @@ def _box_columns(table: CsvTable, has_yaw: bool, problems: ProblemList) -> dict[
 def read_timestamps(
     folder: Path, files: Sequence[str], problems: ProblemList
 ) -> list[tuple[str, int]]:
-    """Return files with their timestamps in microseconds: from their names, or ``timestamps.csv``.
+    """Return files with their timestamps in microseconds: from ``timestamps.csv``, or their names.
 
     Args:
-        folder: folder of the files.
-        files: their names.
-        problems: gets a problem for every file without a timestamp, and every row without a file.
+        folder: folder of the files, with ``timestamps.csv`` if the names are no timestamps.
+        files: names of the files.
+        problems: gets one problem for all files without a timestamp, and one for every wrong row.
+
+    Returns:
+        name and timestamp of each file; those without a timestamp are left out. Empty if
+        ``timestamps.csv`` has a problem.
     """
     path = folder / TIMESTAMPS
     if path.is_file():
         with problems.collect():
             return _listed_timestamps(path, files, problems)
         return []
-    found = [(name, int(match[1])) for name in files if (match := _TIMED.fullmatch(name))]
-    if len(found) < len(files):
-        known = {name for name, _ in found}
-        wrong = [name for name in files if name not in known]
+    timed = [(name, int(match[1])) for name in files if (match := _TIME_NAME.fullmatch(name))]
+    if len(timed) < len(files):
+        wrong = [name for name in files if not _TIME_NAME.fullmatch(name)]
         problems.add(
             f"{folder / wrong[0]}: the name is no timestamp ({len(wrong)} of {len(files)} files); "
             "name files by whole microseconds, such as "
             f"1600000000000000{Path(wrong[0]).suffix}, or write {path} with the columns "
             "file,timestamp"
         )
-    return found
+    return timed
 
 
 def _listed_timestamps(
     path: Path, files: Sequence[str], problems: ProblemList
 ) -> list[tuple[str, int]]:
+    """Return files with their timestamps in ``timestamps.csv``; empty if there is a problem."""
     before = len(problems)
     table = read_csv(path, ("file", _TIME), (), problems)
     times = table.whole(_TIME, problems)
-    known: dict[str, int] = {}
+    time_of: dict[str, int] = {}
     for row, name in enumerate(table.columns["file"]):
-        where = f"{path}: line {table.lines[row]}"
+        line = f"{path}: line {table.lines[row]}"
         if name not in files:
             hint = did_you_mean(name, files)
-            problems.add(f"{where} names {path.parent / name}, which does not exist{hint}")
-        elif name in known:
-            problems.add(f"{where} lists {name} a second time")
-        known[name] = int(times[row])
-    if missing := [name for name in files if name not in known]:
+            problems.add(f"{line} names {path.parent / name}, which does not exist{hint}")
+        elif name in time_of:
+            problems.add(f"{line} lists {name} a second time")
+        time_of[name] = int(times[row])
+    if missing := [name for name in files if name not in time_of]:
         problems.add(
             f"{path} lacks {missing[0]} ({len(missing)} of {len(files)} files); list every file"
         )
     if len(problems) > before:
         return []
-    return [(name, known[name]) for name in files]
+    return [(name, time_of[name]) for name in files]

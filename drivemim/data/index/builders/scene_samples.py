@@ -1,8 +1,9 @@
 """Assign a scene's images to samples, for sources that have no samples of their own.
 
-An annotated moment is a sample. Each camera's nearest image is its keyframe, if it is close enough;
-the other images between two annotated moments are sweeps, whose boxes are interpolated. Images
-without annotated moments around them form samples without boxes: one image per camera each.
+An annotated moment is a sample. Each camera's nearest image is its keyframe, if it is close enough.
+The other images between two annotated moments are sweeps, whose boxes are interpolated. Images that
+are not between annotated moments, or between two that are far apart, form samples without boxes;
+each of these has at most one image per camera.
 
 Letters: A annotated moments, O images that belong to none of them, G groups of such images.
 """
@@ -17,15 +18,17 @@ from drivemim.array_types import Bools, Ints
 from drivemim.data.index.builders.nuscenes_boxes import MAX_TIME_DIFFERENCE
 
 LARGEST_LAG = 100_000
-"""Maximum microseconds between a sample and its keyframes or its lidar scan: the time of a lidar's
-turn, as annotations may have the time of its end. Images at 10 Hz are at most half of that away."""
+"""Maximum microseconds between a sample and its keyframes or its lidar scan. It is the time of one
+rotation of a lidar at 10 Hz: annotations may have the time at which the rotation ends. A camera at
+10 Hz always has an image within half of it."""
 LONGEST_STRETCH = round(MAX_TIME_DIFFERENCE * 1e6)
 """Maximum microseconds between two annotated moments between which boxes are interpolated."""
-_PART = 0.9
+_GROUP_FRACTION = 0.9
 """Maximum time between the images of a sample without boxes, as a fraction of the time from one
-image of a camera to the next: the cameras of a rig may take their images in turn."""
+image of a camera to its next. It is this large because the cameras of a rig may take their images
+one after the other."""
 _LONGEST_GROUP = 500_000
-"""The same maximum for slow cameras, microseconds."""
+"""Maximum microseconds between the images of a sample without boxes, however slow the cameras."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +37,10 @@ class SceneSamples:
 
     Attributes:
         timestamp: (S,) microseconds, ascending.
-        of_frame: (F,) sample of each image; of a sweep, the one that follows it.
+        of_frame: (F,) sample of each image; for a sweep, the sample that follows it.
         annotated: (F,) True for keyframes of annotated moments.
-        listed: (F,) True for images that stand for their camera in their sample, so that clips can
-            begin there.
+        listed: (F,) True for images that are in the column ``keyframes`` of their sample: all but
+            sweeps. Clips can begin at these.
     """
 
     timestamp: Ints
@@ -53,6 +56,9 @@ def assign_samples(time_F: Ints, camera_F: Ints, moments_A: Ints) -> SceneSample
         time_F: microseconds; no camera has two images at one time.
         camera_F: number of the camera of each image.
         moments_A: the annotated moments, microseconds, ascending.
+
+    Returns:
+        the samples: all annotated moments, and the samples without boxes.
     """
     key_F = _keyframes(time_F, camera_F, moments_A)
     following_F = np.searchsorted(moments_A, time_F)
@@ -60,15 +66,16 @@ def assign_samples(time_F: Ints, camera_F: Ints, moments_A: Ints) -> SceneSample
     gap_A = np.diff(moments_A, prepend=moments_A[:1])
     between_F[between_F] = gap_A[following_F[between_F]] <= LONGEST_STRETCH
     moment_F = np.where(key_F >= 0, key_F, np.where(between_F, following_F, -1))
-    others = np.flatnonzero(moment_F < 0)
+    # Images that belong to no annotated moment are grouped into samples without boxes.
+    rows_O = np.flatnonzero(moment_F < 0)
     longest = _longest_group(time_F, camera_F)
-    group_O, starts_G = _group(time_F[others], camera_F[others], following_F[others], longest)
+    group_O, starts_G = _group(time_F[rows_O], camera_F[rows_O], following_F[rows_O], longest)
     timestamp = np.concatenate([moments_A, starts_G]).astype(np.int64)
     order = np.argsort(timestamp, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     of_frame = moment_F.copy()
-    of_frame[others] = len(moments_A) + group_O
+    of_frame[rows_O] = len(moments_A) + group_O
     return SceneSamples(
         timestamp=timestamp[order],
         of_frame=rank[of_frame],
@@ -78,10 +85,10 @@ def assign_samples(time_F: Ints, camera_F: Ints, moments_A: Ints) -> SceneSample
 
 
 def nearest(times: Ints, moments: Ints, limit: int) -> Ints:
-    """Return the row of the nearest time for each moment; -1 if it is too far away.
+    """Return for each moment the row of the nearest time; -1 if it is too far away.
 
     Args:
-        times: microseconds, ascending.
+        times: microseconds, ascending; may be empty.
         moments: microseconds.
         limit: maximum difference, microseconds.
     """
@@ -95,17 +102,19 @@ def nearest(times: Ints, moments: Ints, limit: int) -> Ints:
 
 
 def _keyframes(time_F: Ints, camera_F: Ints, moments_A: Ints) -> Ints:
-    """Return the moment of which each image is the keyframe, -1 for other images."""
+    """Return for each image the annotated moment whose keyframe it is, -1 for none."""
     moment_F = np.full(len(time_F), -1, np.int64)
     for camera in np.unique(camera_F):
-        own = np.flatnonzero(camera_F == camera)
-        own = own[np.argsort(time_F[own], kind="stable")]
-        place_A = nearest(time_F[own], moments_A, LARGEST_LAG)
-        filmed = np.flatnonzero(place_A >= 0)
-        frame, off = own[place_A[filmed]], np.abs(time_F[own[place_A[filmed]]] - moments_A[filmed])
-        # Of two moments near one image, the nearer one is written last.
-        order = np.lexsort((-filmed, -off))
-        moment_F[frame[order]] = filmed[order]
+        images = np.flatnonzero(camera_F == camera)
+        images = images[np.argsort(time_F[images], kind="stable")]
+        nearest_A = nearest(time_F[images], moments_A, LARGEST_LAG)
+        moments = np.flatnonzero(nearest_A >= 0)
+        keyframes = images[nearest_A[moments]]
+        distance = np.abs(time_F[keyframes] - moments_A[moments])
+        # Two moments can have the same nearest image. The nearer moment, or of two equally near
+        # ones the earlier, is written last, so that it remains.
+        order = np.lexsort((-moments, -distance))
+        moment_F[keyframes[order]] = moments[order]
     return moment_F
 
 
@@ -116,30 +125,33 @@ def _longest_group(time_F: Ints, camera_F: Ints) -> float:
         for camera in np.unique(camera_F)
         if np.count_nonzero(camera_F == camera) > 1
     ]
-    return float(min(_PART * min(gaps), _LONGEST_GROUP)) if gaps else _LONGEST_GROUP
+    return float(min(_GROUP_FRACTION * min(gaps), _LONGEST_GROUP)) if gaps else _LONGEST_GROUP
 
 
-def _group(time_O: Ints, camera_O: Ints, stretch_O: Ints, longest: float) -> tuple[Ints, Ints]:
-    """Return the group of images of one step, and the time at which each group begins.
+def _group(time_O: Ints, camera_O: Ints, following_O: Ints, longest: float) -> tuple[Ints, Ints]:
+    """Group images of different cameras that were taken at about the same time.
 
     Args:
         time_O: microseconds, of the images to group.
-        camera_O: their cameras.
-        stretch_O: number of the stretch between annotated moments that each is in; no group has
-            images of two, because samples are in the order of time.
+        camera_O: number of the camera of each image.
+        following_O: number of the annotated moment that follows each image. A group has only images
+            with the same one: a sample cannot be both before and after an annotated moment.
         longest: maximum microseconds between the images of a group.
+
+    Returns:
+        the number of each image's group, and the time of each group's first image.
     """
     group_O = np.zeros(len(time_O), np.int64)
     starts: list[int] = []
     cameras: set[int] = set()
-    stretch = -1
+    following = -1
     for row in np.lexsort((camera_O, time_O)):
         time, camera = int(time_O[row]), int(camera_O[row])
         is_far = not starts or time - starts[-1] > longest
-        if is_far or camera in cameras or stretch_O[row] != stretch:
+        if is_far or camera in cameras or following_O[row] != following:
             starts.append(time)
             cameras = set()
-            stretch = int(stretch_O[row])
+            following = int(following_O[row])
         cameras.add(camera)
         group_O[row] = len(starts) - 1
     return group_O, np.array(starts, np.int64)

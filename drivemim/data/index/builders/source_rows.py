@@ -1,4 +1,4 @@
-"""How messages name a source's rows (file and token or line), and lists of problems."""
+"""Files and names of a source's rows (its tokens or lines) for messages; lists of problems."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from drivemim.array_types import Bools, Ints
 from drivemim.errors import DataError
 
 RowName = Callable[[int], str]
+"""Function that returns the file or the name of a row."""
 
 
 class SourceRows:
-    """Rows of a source.
+    """The file and the name of each row of a source, for messages.
 
     Args:
-        file: the file that has them, or the file of each.
-        names: tokens of the rows, the words for each, or a function that gives these words.
+        file: the file that has all rows, or a function that returns the file of a row.
+        names: the tokens of the rows, the name of each row, or a function that returns the name of
+            a row. A name is for example ``line 12``.
     """
 
     def __init__(
@@ -41,26 +43,27 @@ class SourceRows:
         return cls(folder / f"{table}.json", tokens)
 
     @classmethod
-    def join(cls, parts: Sequence[SourceRows], counts: Sequence[int]) -> SourceRows:
+    def join(cls, sources: Sequence[SourceRows], counts: Sequence[int]) -> SourceRows:
         """Return the rows of several sources, one after the other.
 
         Args:
-            parts: the sources.
+            sources: the sources.
             counts: number of rows of each.
         """
         ends = np.cumsum(np.array(counts, np.int64))
 
         def find(row: int) -> tuple[SourceRows, int]:
-            place = int(np.searchsorted(ends, row, side="right"))
-            return parts[place], row - int(ends[place] - counts[place])
+            """Return the source of a row, and the row in this source."""
+            number = int(np.searchsorted(ends, row, side="right"))
+            return sources[number], row - int(ends[number] - counts[number])
 
         def file(row: int) -> str:
-            part, own = find(row)
-            return part.file(own)
+            source, row_of_source = find(row)
+            return source.file(row_of_source)
 
         def name(row: int) -> str:
-            part, own = find(row)
-            return part.name(own)
+            source, row_of_source = find(row)
+            return source.name(row_of_source)
 
         return cls(file, name)
 
@@ -69,7 +72,7 @@ class SourceRows:
         return self._file(row) if callable(self._file) else str(self._file)
 
     def name(self, row: int) -> str:
-        """Return the words for a row: its token in quotes, or for example ``line 12``."""
+        """Return the name of a row: its token in quotes, or for example ``line 12``."""
         if callable(self._names):
             return self._names(row)
         if isinstance(self._names, pa.Array):
@@ -77,20 +80,20 @@ class SourceRows:
         return self._names[row]
 
     def take(self, rows: Ints) -> SourceRows:
-        """Return some of the rows."""
+        """Return the files and names of some rows, in the order of ``rows``."""
         return SourceRows(
             lambda row: self.file(int(rows[row])), lambda row: self.name(int(rows[row]))
         )
 
     def refuse(self, wrong: Bools, problem: str) -> None:
-        """Refuse rows.
+        """Refuse the rows that are wrong, if there are any.
 
         Args:
-            wrong: True for the rows to refuse.
+            wrong: one value per row, True for the rows to refuse.
             problem: what is wrong with them, and the fix.
 
         Raises:
-            DataError: naming the first such row and their number.
+            DataError: if a row is wrong. The message names the first one and their number.
         """
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
@@ -100,7 +103,7 @@ class SourceRows:
 
 
 class ProblemList:
-    """Problems of a source, so that one run reports all of them.
+    """Problems of a source, which are collected so that one run reports all of them.
 
     Attributes:
         found: the problems, each one line with its file and row.
@@ -118,7 +121,7 @@ class ProblemList:
 
     @contextmanager
     def collect(self) -> Iterator[None]:
-        """Add the problem that the block raises, and go on after the block."""
+        """Turn an error that the ``with`` block raises into a problem; go on after the block."""
         try:
             yield
         except (DataError, FileNotFoundError) as error:

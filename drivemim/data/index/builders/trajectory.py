@@ -1,6 +1,6 @@
 """The ego poses of a scene over time, and the limits within which they are interpolated.
 
-Letters: P poses, B times beyond the recording.
+Letters: P poses, B times before the first or after the last pose.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from drivemim.errors import DataError
 from drivemim.geometry.poses import interpolate_poses
 
 LONGEST_BEYOND = 50_000
-"""Maximum microseconds before the first and after the last pose."""
+"""Maximum microseconds before the first or after the last pose at which a pose is extrapolated."""
 LONGEST_POSE_GAP = 1_500_000
-"""Maximum microseconds between two poses that are interpolated."""
+"""Maximum microseconds between two consecutive poses between which a pose is interpolated."""
 BASELINE = 100_000
-"""Fewest microseconds between the two poses from which the motion beyond the ends is taken."""
+"""Smallest time, in microseconds, between the two poses from which a pose is extrapolated. A
+shorter recording uses its first and its last pose."""
 _UNITS = (1e3, 1e6, 1e9)
-"""Factors between the units of two clocks."""
+"""Factors between two of the units s, ms, us and ns."""
 _FASTEST = 100.0
-"""Metres per second; the median of a drive in metres is below."""
+"""Largest median speed of a drive, metres per second. A higher one means that positions are not in
+metres, or timestamps not in microseconds."""
 
 
 class Trajectory:
@@ -32,10 +34,11 @@ class Trajectory:
     Args:
         times_P: microseconds, ascending.
         poses_P7: translation in metres and quaternion w x y z.
-        rows: names of the poses.
+        rows: names of the poses, for errors.
 
     Raises:
-        DataError: if there are none, times are not ascending, or the speed is impossible.
+        DataError: if there are no poses, the numbers of times and poses differ, times are not
+            ascending, or the speed is impossible.
     """
 
     def __init__(self, times_P: Ints, poses_P7: Floats, rows: SourceRows) -> None:
@@ -43,8 +46,10 @@ class Trajectory:
             raise DataError(f"{rows.file(0)}: there are no poses")
         if len(times_P) != len(poses_P7):
             raise DataError(f"{rows.file(0)}: {len(times_P)} timestamps, {len(poses_P7)} poses")
-        late = np.diff(times_P, prepend=times_P[0] - 1) <= 0
-        rows.refuse(late, "is not later than the pose before it; sort poses by time, each once")
+        is_not_later = np.diff(times_P, prepend=times_P[0] - 1) <= 0
+        rows.refuse(
+            is_not_later, "is not later than the pose before it; sort poses by time, each once"
+        )
         self.times_P = times_P
         self.poses_P7 = poses_P7
         self.rows = rows
@@ -52,6 +57,7 @@ class Trajectory:
         self._check_speed()
 
     def _check_speed(self) -> None:
+        """Refuse poses with a median speed above ``_FASTEST``."""
         if len(self._times) < 2:
             return
         steps = np.linalg.norm(np.diff(self.poses_P7[:, :3], axis=0), axis=1)
@@ -67,10 +73,11 @@ class Trajectory:
 
         Args:
             time: microseconds.
-            what: what has that time, for the error.
+            what: name of the file or value that has this time, for the error.
 
         Raises:
-            DataError: if it is too far before the first or after the last pose, or in a gap.
+            DataError: if the time is too far before the first or after the last pose, or in a gap
+                of more than ``LONGEST_POSE_GAP``.
         """
         first, last, file = self._times[0], self._times[-1], self.rows.file(0)
         if not first - LONGEST_BEYOND <= time <= last + LONGEST_BEYOND:
@@ -93,7 +100,7 @@ class Trajectory:
             )
 
     def _unit_hint(self, time: int) -> str:
-        """Return advice if two clocks differ by the factor of two units."""
+        """Return a note if a time and those of the poses seem to have other units; else ``""``."""
         middle = max(abs(self._times[len(self._times) // 2]), 1)
         ratio = max(abs(time), 1) / middle
         for factor in _UNITS:
@@ -102,11 +109,15 @@ class Trajectory:
         return ""
 
     def at(self, times_F: Ints) -> Floats:
-        """Return the poses (F, 7) at checked times.
+        """Return the poses (F, 7) at times that ``check`` accepts.
 
-        Before the first and after the last pose, the mean motion of the nearest 0.1 s continues,
-        but for no longer than it was recorded: between two poses that are close in time, most of
-        the motion is noise.
+        They are interpolated. Before the first pose and after the last one, the mean motion of the
+        nearest 0.1 s (``BASELINE``) continues: between two poses that are closer in time, most of
+        the motion would be noise. If the whole recording is shorter, its motion continues for no
+        longer than its length.
+
+        Args:
+            times_F: microseconds.
         """
         poses_F7 = interpolate_poses(self.times_P, self.poses_P7, times_F)
         if len(self.times_P) > 1:
@@ -119,10 +130,15 @@ class Trajectory:
         return poses_F7
 
     def _continued(self, end: int, times_B: Ints) -> Floats:
-        """Return the poses (B, 7) at times beyond the pose ``end``, the first or the last."""
-        away_P = np.abs(self.times_P - self.times_P[end])
-        enough = np.flatnonzero(away_P >= BASELINE)
-        other = int(enough[away_P[enough].argmin()] if len(enough) else away_P.argmax())
-        pair, reach = sorted((end, other)), away_P[other]
-        times_B = np.clip(times_B, self.times_P[end] - reach, self.times_P[end] + reach)
+        """Return the extrapolated poses (B, 7) before the first pose, or after the last one.
+
+        Args:
+            end: row of the first or the last pose.
+            times_B: microseconds.
+        """
+        distance_P = np.abs(self.times_P - self.times_P[end])
+        far = np.flatnonzero(distance_P >= BASELINE)
+        other = int(far[distance_P[far].argmin()] if len(far) else distance_P.argmax())
+        pair, baseline = sorted((end, other)), distance_P[other]
+        times_B = np.clip(times_B, self.times_P[end] - baseline, self.times_P[end] + baseline)
         return interpolate_poses(self.times_P[pair], self.poses_P7[pair], times_B)

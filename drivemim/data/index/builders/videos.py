@@ -1,4 +1,4 @@
-"""Frames of videos: extracted to JPEG files once, for training, or decoded one after the other."""
+"""Extract the frames of videos to JPEG files, for training, or decode them one after the other."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from drivemim.files import partial_path, remove_abandoned, write_bytes
 QUALITY = 90
 """Quality of the JPEG files; the video's own compression has already lost more."""
 _RECORD = "video.json"
+"""Name of the file with the ``_Record`` of a folder of extracted frames."""
 _NOTE = b"Frames of videos, extracted by drivemim index, which makes them again.\n"
+"""Content of the marker file ``EXTRACTED``."""
 _TOLERANCE = 1000
 """Microseconds that a frame may be early: some containers store whole milliseconds."""
 _CUT = 0.95
-"""Fraction of the frames that a container announces; with fewer, a video is reported as cut."""
+"""Smallest fraction of the frames that a container announces which must be there. A video with
+fewer is reported as possibly cut."""
 _MIB = 2**20
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """Contents of a folder of extracted frames; written last.
+    """Contents of a folder of extracted frames; written last, so that it proves completeness.
 
     Attributes:
-        video: the file, by its name.
+        video: fingerprint of the video, by its name without the folder.
         rate: requested frames per second.
         quality: quality of the JPEG files.
         times: microseconds of each frame in the video.
@@ -90,22 +93,23 @@ def extract_videos(
 ) -> list[VideoFrames]:
     """Extract frames of videos, each into its own folder below ``store``.
 
-    A folder is written under a temporary name and then renamed. So a run after an interruption
-    continues with the first incomplete video, and a folder is kept if video, rate and frames are
-    unchanged.
+    Each folder is written under a temporary name and then renamed. Folders of an earlier call are
+    reused if the video, the rate and the frames are unchanged. After an interruption, the next call
+    therefore continues with the first video that was not complete.
 
     Args:
         videos: the files, below ``base``.
-        base: folder that determines the folders' names: ``base/a/b.mp4`` goes to ``store/a/b.mp4``.
+        base: folder that determines the folders' names: the frames of ``base/a/b.mp4`` go to
+            ``store/a/b.mp4``.
         store: folder of all frames.
-        rate: frames per second; of a video that has fewer, every frame is taken.
+        rate: frames per second; of a video that has fewer, every frame is extracted.
 
     Raises:
-        ValueError: naming a video that cannot be read or has no frames.
+        DataError: if a video cannot be read or has no frames. The message names it.
         OSError: if a frame cannot be written.
     """
-    extracted = []
-    written = reused = 0
+    extracted: list[VideoFrames] = []
+    total_size = written = reused = 0
     for video in videos:
         folder = store / video.relative_to(base)
         record = _read_record(folder, video, rate)
@@ -118,33 +122,40 @@ def extract_videos(
         else:
             reused += 1
         paths = tuple(folder / _name(number) for number in range(len(record.times)))
-        extracted.append((VideoFrames(video, paths, record.times), sum(record.sizes)))
-    frames, size = sum(len(part.paths) for part, _ in extracted), sum(part for _, part in extracted)
+        extracted.append(VideoFrames(video, paths, record.times))
+        total_size += sum(record.sizes)
+    num_frames = sum(len(frames.paths) for frames in extracted)
     print_log(
-        f"{frames} frames of {len(videos)} videos at {rate:g} a second take {size / _MIB:.1f} MiB "
-        f"in {store} ({written} videos extracted, {reused} there before)"
+        f"{num_frames} frames of {len(videos)} videos at {rate:g} a second take "
+        f"{total_size / _MIB:.1f} MiB in {store} ({written} videos extracted, {reused} there "
+        "before)"
     )
-    return [part for part, _ in extracted]
+    return extracted
 
 
 def _name(number: int) -> str:
+    """Return the name of the JPEG file of an extracted frame."""
     return f"{number:06d}.jpg"
 
 
 def _read_record(folder: Path, video: Path, rate: float) -> _Record | None:
-    """Return the record of an earlier extraction if it has the same settings and is complete."""
+    """Return the record of an earlier extraction; None unless all of it can be reused.
+
+    It can be reused if the video and the settings are unchanged and all files have their sizes.
+    """
     try:
         record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=_Record)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     if (record.rate, record.quality) != (rate, QUALITY) or not is_unchanged(video, record.video):
         return None
-    there = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
-    sizes = tuple(there.get(_name(number)) for number in range(len(record.times)))
+    size_of = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+    sizes = tuple(size_of.get(_name(number)) for number in range(len(record.times)))
     return record if sizes == record.sizes else None
 
 
 def _extract_beside(video: Path, folder: Path, rate: float) -> _Record:
+    """Extract frames into a temporary folder beside ``folder``, then replace ``folder`` by it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
     partial = partial_path(folder)
@@ -161,16 +172,21 @@ def _extract_beside(video: Path, folder: Path, rate: float) -> _Record:
 
 
 def _extract(video: Path, folder: Path, rate: float) -> _Record:
+    """Extract frames into a folder, and return their record.
+
+    The first frame is extracted. After it, frame k of the requested rate is due k / ``rate``
+    seconds later; the first frame of the video at or after this time is extracted.
+    """
     (fingerprint,) = fingerprints(video.parent, [video])
     times: list[int] = []
     sizes: list[int] = []
-    slot = 0
+    last_due = 0
     with _opened(video) as capture:
         for number, time in _grab_frames(video, capture):
             due = math.floor((time - (times[0] if times else time) + _TOLERANCE) * rate / 1e6)
-            if times and due <= slot:
+            if times and due <= last_due:
                 continue
-            slot = due
+            last_due = due
             sizes.append(_write_frame(video, capture, number, folder / _name(len(times))))
             times.append(time)
     return _Record(fingerprint, rate, QUALITY, tuple(times), tuple(sizes))
@@ -181,7 +197,10 @@ def decode_video(video: Path, *, every: int = 1) -> Iterator[DecodedFrame]:
 
     Args:
         video: the file.
-        every: decode every n-th frame, beginning with the first.
+        every: interval of the decoded frames: 3 decodes the frames 0, 3, 6, ...
+
+    Yields:
+        the decoded frames.
 
     Raises:
         DataError: if the video cannot be read or has no frames.
@@ -204,22 +223,34 @@ def frame_rate(video: Path) -> float | None:
 
 
 def _grab_frames(video: Path, capture: cv2.VideoCapture) -> Iterator[tuple[int, int]]:
-    """Grab all frames; yield number and time (microseconds) of the one that can be retrieved."""
+    """Grab all frames of a video without decoding them, and report missing ones at the end.
+
+    Args:
+        video: the file, for messages.
+        capture: the opened video.
+
+    Yields:
+        number and time (microseconds) of the grabbed frame, which ``_retrieve`` can then decode.
+
+    Raises:
+        DataError: if the video has no frames.
+    """
     clock = _Clock(video, capture)
-    decoded = 0
+    grabbed = 0
     while capture.grab():
-        yield decoded, clock.read()
-        decoded += 1
-    if not decoded:
+        yield grabbed, clock.read()
+        grabbed += 1
+    if not grabbed:
         raise DataError(f"video {video} has no frames that can be decoded; remove or replace it")
     announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    if decoded < _CUT * announced - 1:
-        print_log(f"{video}: ends after {decoded} of {announced:.0f} frames; it may have been cut")
+    if grabbed < _CUT * announced - 1:
+        print_log(f"{video}: ends after {grabbed} of {announced:.0f} frames; it may have been cut")
     clock.report()
 
 
 @contextmanager
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
+    """Open a video for the ``with`` block; refuse one that cannot be read."""
     # OpenCV's other backends treat digits in a name as the numbers of an image sequence.
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     try:
@@ -228,7 +259,8 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
                 f"video {video} ({video.stat().st_size} bytes) cannot be read; copy or unpack it "
                 "again, or remove it"
             )
-        # A phone stores the sensor's rows, and separately how the phone was held.
+        # A phone stores its frames as its sensor reads them, with a note by how much to rotate
+        # them. This option rotates them.
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         yield capture
     finally:
@@ -244,8 +276,8 @@ def _write_frame(video: Path, capture: cv2.VideoCapture, number: int, path: Path
 
 def _retrieve(video: Path, capture: cv2.VideoCapture, number: int) -> Image:
     """Decode the frame that was just grabbed."""
-    there, image = capture.retrieve()
-    if not there:
+    is_decoded, image = capture.retrieve()
+    if not is_decoded:
         raise DataError(f"frame {number} of video {video} cannot be decoded; replace the video")
     return np.asarray(image, np.uint8)
 
@@ -264,7 +296,8 @@ class _Clock:
         """Return the time of the frame that was just grabbed, microseconds.
 
         Raises:
-            ValueError: if it is not after the previous frame's, and the video has no frame rate.
+            DataError: if it is not after the previous frame's, and the video has no frame rate to
+                replace it.
         """
         time = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1000)
         if self._last is not None and time <= self._last:
@@ -279,7 +312,7 @@ class _Clock:
         return time
 
     def report(self) -> None:
-        """Print how many frames had no time of their own."""
+        """Print how many times were replaced: those that were not after the previous frame's."""
         if self._guessed:
             print_log(
                 f"{self._video}: {self._guessed} frames have no time after the frame before them; "
