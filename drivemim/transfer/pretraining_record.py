@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from drivemim.config.embedded import embedded_config
+from drivemim.config.loading import is_pretrainer
 from drivemim.errors import CheckpointError
 from drivemim.transfer.data_record import ARGUMENTS, describe_data, plain
 from drivemim.transfer.frames_seen import same_images
@@ -111,7 +112,7 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
         cfg = embedded_config(meta["cfg"], path)
     except CheckpointError:  # of a detector, or with unknown classes
         return None
-    return pretraining_of(cfg, meta) if "encoder" in (cfg.get("model") or {}) else None
+    return pretraining_of(cfg, meta) if is_pretrainer(cfg.get("model") or {}) else None
 
 
 def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

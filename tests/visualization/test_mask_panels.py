@@ -160,7 +160,9 @@ def test_the_last_clip_at_the_least_width(frames, tmp_path):
 def test_strategies_without_data_are_named(tmp_path):
     path = tmp_path / "masks.py"
     Config({"strategies": {"random": {"type": "RandomMask"}}}).dump(path)
-    with pytest.raises(ConfigError, match=r"masks\.py has neither a dataset nor a train_dataloader"):
+    with pytest.raises(
+        ConfigError, match=r"masks\.py has neither a dataset nor a train_dataloader"
+    ):
         draw_masks(path, tmp_path / "out")
 
 
