@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
 from drivemim.evaluation.mask_analysis import DEPTH_HINT, DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_writable, write_bytes
+from drivemim.process_ends import one_line_errors
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
 from drivemim.data.index.builders.folders import PREDICTIONS_FILE
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.predicting import predict
 from drivemim.trust import add_trust_option
 

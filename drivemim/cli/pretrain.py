@@ -7,7 +7,7 @@ import sys
 from drivemim.arguments import ArgumentParser
 from drivemim.cli.train import add_run_options
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.pretraining import pretrain
 from drivemim.training.stopping import advice_to_go_on
 from drivemim.transfer.exporting import EXPORT, export_backbone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.run import evaluate
 from drivemim.trust import add_trust_option
 

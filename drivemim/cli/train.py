@@ -7,7 +7,7 @@ import sys
 
 from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.loggers import LOGGERS
 from drivemim.training.run import NEWEST, train
 from drivemim.training.stopping import advice_to_go_on
