@@ -1,4 +1,4 @@
-"""Pretrain a backbone or train a detector: python tools/train.py CONFIG."""
+"""Train a pretrainer or a detector: python tools/train.py CONFIG."""
 
 from drivemim.process_ends import one_line_stops
 

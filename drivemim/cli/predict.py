@@ -48,7 +48,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help=f"folder for the pictures, or a video for each video, and {PREDICTIONS_FILE}; "
+        help=f"folder for the pictures (a video for each video) and {PREDICTIONS_FILE}; "
         "default: predict-SOURCE beside the checkpoint, with a number if that is another source's",
     )
     parser.add_argument(

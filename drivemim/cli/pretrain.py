@@ -60,7 +60,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="splits or scenes to pretrain on (default: all but those for evaluation: splits or "
         "folders called val, validation, eval, test and the like, and nuScenes' own val and test)",
     )
-    add_run_options(parser)
+    add_run_options(parser, "work_dirs/NAME_OF_SOURCE")
     parser.add_argument(
         "--hours",
         type=float,

@@ -25,7 +25,7 @@ from drivemim.models.patches import (
     gather_patches,
     patchify,
     scatter_patches,
-    spread_rows,
+    scatter_rows,
     unpatchify,
 )
 from drivemim.models.targets.reconstruction_target import (
@@ -195,9 +195,11 @@ class MaskedPretrainer(BaseModel):
         tokens_VKD = features.tokens_XKD
         missing = mask.visible.length - tokens_VKD.shape[1]
         return MaskedFeatures(
-            tokens_XKD=spread_rows(F.pad(tokens_VKD, (0, 0, 0, missing)), rows_V, len(images_XCHW)),
+            tokens_XKD=scatter_rows(
+                F.pad(tokens_VKD, (0, 0, 0, missing)), rows_V, len(images_XCHW)
+            ),
             maps_XCHW=tuple(
-                spread_rows(each, rows_V, len(images_XCHW)) for each in features.maps_XCHW
+                scatter_rows(each, rows_V, len(images_XCHW)) for each in features.maps_XCHW
             ),
         )
 
@@ -235,7 +237,7 @@ class MaskedPretrainer(BaseModel):
         features = self.encode(images_BTNCHW, mask)
         predictions_BTNJP, auxiliary_losses = self._decode_all(features, images_BTNCHW, mask, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask)
-        weights_BTNJ = mask.hidden_weights(clips.shape)
+        weights_BTNJ = mask.hidden_present(clips.shape)
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
         losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean(), **auxiliary_losses}
         if self.teacher is not None and teacher_map_BTNhw is not None:

@@ -175,9 +175,9 @@ def _read_frames(
     for path, split in zip(files, split_names(files), strict=True):
         parsed = read_coco(path)
         categories += [name for name in parsed.categories if name not in categories]
-        beside = base_folder(parsed, folders, real)
-        touched |= touched_roots(parsed, beside, folders, real)
-        frames += _frames_of_coco(parsed, split, beside, base, real)
+        paths_from = base_folder(parsed, folders, real)
+        touched |= touched_roots(parsed, paths_from, folders, real)
+        frames += _frames_of_coco(parsed, split, paths_from, base, real)
     listed = list_folders(folder for folder in folders if folder not in touched)
     for root, found in listed:
         frames += frames_of_images(root, found, base)
