@@ -21,6 +21,10 @@ from drivemim.town.town_config import TownConfig
 from drivemim.town.traffic import make_traffic
 from drivemim.town.weather import Weather
 
+_PEOPLE_HEIGHT = 0.24
+"""Height of the textures of people, as a fraction of the image's width."""
+_GROUND_METRES = 40
+"""Metres of ground that are drawn with as many pixels as an image is wide."""
 _SHADOW_MARGIN = 0.35
 """Metres by which a shadow is longer and wider than the box."""
 
@@ -64,10 +68,10 @@ class TownScene:
             self._bank,
             self.condition,
             [*self._seed, 2],
-            int(np.clip(config.image_size[1] * 0.24, 64, 192)),
+            int(np.clip(config.image_size[1] * _PEOPLE_HEIGHT, 64, 192)),
         )
         path = self.traffic.ego.positions_S2
-        detail = float(np.clip(config.image_size[1] / 40, 6, 20))
+        detail = float(np.clip(config.image_size[1] / _GROUND_METRES, 6, 20))
         self.static = build_static_scene(
             path.min(axis=0),
             path.max(axis=0),
@@ -82,7 +86,7 @@ class TownScene:
 
     @property
     def description(self) -> str:
-        """Description in the style of nuScenes' scene descriptions."""
+        """Description in the style of nuScenes' scene descriptions; the last words are fixed."""
         words = [self.condition.name, self.traffic.description, "peds crossing, parked cars"]
         text = ", ".join(word for word in words if word)
         return text[0].upper() + text[1:]

@@ -154,6 +154,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         if checkpoint is not None and (line := describe_complete(cfg, start)):
             compare_complete(runner, checkpoint, line)
             return runner
+        # Hooks of the same priority run in the order in which they are registered.
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         hooks += [RecordPretraining(), LoadTeachers()] if is_pretrainer(cfg.model) else []
         waits = WaitForData()
