@@ -98,8 +98,8 @@ class Mono3DHead(AnchorFreeHead):
     ) -> None:
         binary = dict(type="mmdet.CrossEntropyLoss", use_sigmoid=True)
         self.class_attributes = tuple(tuple(each) for each in class_attributes)
-        numbers = (number for row in self.class_attributes for number in row)
-        self.num_attributes = 1 + max(numbers, default=0)  # PyTorch has no layer without outputs.
+        # At least 1: PyTorch has no convolution without outputs.
+        self.num_attributes = 1 + max((n for row in class_attributes for n in row), default=0)
         super().__init__(
             num_classes=num_classes,
             in_channels=in_channels,
@@ -199,12 +199,8 @@ class Mono3DHead(AnchorFreeHead):
             batch_gt_instances_ignore,
         )
         scores_BLC = _joined(cls_scores)
-        rows_P = torch.cat(
-            [
-                image.positives_P + number * scores_BLC.shape[1]
-                for number, image in enumerate(targets)
-            ]
-        )
+        L = scores_BLC.shape[1]
+        rows_P = torch.cat([image.positives_P + row * L for row, image in enumerate(targets)])
         count = float(reduce_mean(scores_BLC.new_tensor(float(len(rows_P)))).clamp(min=1))
 
         def positives(maps: Levels) -> Tensor:

@@ -21,7 +21,7 @@ look up and some down               and look to the sides instead
    x, y, z, w gives a warning only, because the same numbers describe a rear camera that is
    mounted upside down.
 
-Letter: C cameras.
+Letters: C cameras.
 """
 
 from __future__ import annotations

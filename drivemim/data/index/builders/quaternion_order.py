@@ -1,6 +1,6 @@
 """What the checks of rotations share: vertical axes, and quaternions in the order x, y, z, w.
 
-Letter: R rotations.
+Letters: R rotations.
 """
 
 from __future__ import annotations
