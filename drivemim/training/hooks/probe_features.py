@@ -83,7 +83,8 @@ class ProbeFeatures(InspectionHook):
         """Open the data, and probe the weights that the run starts from.
 
         Raises:
-            ConfigError: if the run is not a pretraining, or it sees images of ``val``.
+            ConfigError: if the run is not a pretraining, no index is known, or the run sees images
+                of ``val``.
             DataError: if a scene is unknown, a class does not occur, or ``val`` has images of
                 ``train``.
         """

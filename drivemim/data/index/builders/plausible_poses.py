@@ -5,17 +5,17 @@ The first row of each table that applies is reported. An axis within 45 degrees 
 ========================================  ===================================  ===========
 rotations as written                      as x, y, z, w                        result
 ========================================  ===================================  ===========
-10 % of the rows are not upright          99 % of the rows are upright         error (1)
-on average at least 5 degrees less level  99 % of the rows are upright         error (1)
-half of the rows are not upright          anything else                        error (1)
-a row is not upright                      anything else                        warning
+at least 10 % of the rows not upright     99 % of the rows are upright         error (1)
+over 5 degrees less level on average      99 % of the rows are upright         error (1)
+most rows not upright                     anything else                        error (1)
+any row not upright                       anything else                        warning
 ========================================  ===================================  ===========
 
 ========================================  ===================================  ===========
 drives as written                         as x, y, z, w                        result
 ========================================  ===================================  ===========
-backwards in 90 % of the distance         ahead, and about as level            error
-a scene's median is not ahead             anything else                        warning
+backwards for 90 % of the distance        ahead, and about as level            error
+not ahead, in the median of a scene       anything else                        warning
 ========================================  ===================================  ===========
 
 1. Only if there are enough rows: a few objects lie on their side.
