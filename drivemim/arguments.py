@@ -9,13 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from drivemim.errors import (
-    did_you_mean,
-    let_rank_zero_report,
-    one_line_errors,
-    process_rank,
-    tell_torchrun,
-)
+from drivemim.errors import did_you_mean
+from drivemim.process_ends import let_rank_zero_report, one_line_errors, process_rank, tell_torchrun
 
 
 class ArgumentParser(argparse.ArgumentParser):

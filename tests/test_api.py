@@ -306,6 +306,20 @@ def test_a_file_whose_weights_were_changed_is_refused(five_lines, tmp_path):
         drivemim.load_backbone(tmp_path / "changed.safetensors")
 
 
+def test_a_file_that_lacks_a_tensor_is_named_without_a_detector(five_lines, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(five_lines[2], "pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        del state["norm.weight"]
+        save_file(state, tmp_path / "less.safetensors", file.metadata())
+    with pytest.raises(CheckpointError, match="tensors do not fit the ViT that its") as error:
+        drivemim.load_backbone(tmp_path / "less.safetensors")
+    assert "norm.weight" in str(error.value)
+    assert "detector" not in str(error.value)
+
+
 def test_shipped_configs_have_a_name_each():
     configs = [c for c in configs_folder().rglob("*.py") if "_base_" not in c.parts]
     assert len({config.stem for config in configs}) == len(configs)

@@ -10,7 +10,7 @@ from seen_data import index_of, write_frames
 
 from drivemim.config.loading import load_config
 from drivemim.config.nested import walk
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.run import train
 
 VALUES = (None, "x", -1, 0, 1.5, [], {}, 7, True, (1, 2, 3), "0", [[]], math.nan)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import dataloader
 
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 
 
 @pytest.mark.parametrize(

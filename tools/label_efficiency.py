@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
 from drivemim.config.shipped import find_config
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.trust import add_trust_option
 from studies.label_efficiency.exposure_check import check_exposure
 from studies.label_efficiency.initial_checkpoints import check_checkpoints

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from studies.label_efficiency.exposure_check import all_sentences, check_exposure
 from studies.label_efficiency.initial_checkpoints import check_checkpoints
 from studies.label_efficiency.inputs import prepare_inputs, relative_path

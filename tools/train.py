@@ -1,6 +1,6 @@
-"""Pretrain a backbone or train a detector: python tools/train.py CONFIG."""
+"""Train a pretrainer or a detector: python tools/train.py CONFIG."""
 
-from drivemim.errors import one_line_stops
+from drivemim.process_ends import one_line_stops
 
 if __name__ == "__main__":
     with one_line_stops():  # Ctrl-C and SIGTERM, also during the import, which takes seconds

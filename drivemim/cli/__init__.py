@@ -10,7 +10,8 @@ import sys
 from importlib import import_module
 
 from drivemim import __version__
-from drivemim.errors import did_you_mean, one_line_stops
+from drivemim.errors import did_you_mean
+from drivemim.process_ends import one_line_stops
 
 COMMANDS = {
     "index": "index a data set: nuScenes, nuImages, rigs, or folders of images and videos",

@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
 from drivemim.evaluation.mask_analysis import (
     DEPTH_HINT,
     DEPTHS,
@@ -21,6 +20,7 @@ from drivemim.evaluation.mask_analysis import (
 )
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_writable, write_bytes
+from drivemim.process_ends import one_line_errors
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.transfer.exporting import EXPORT, export_backbone
 from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.trust import add_trust_option

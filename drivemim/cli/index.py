@@ -11,7 +11,7 @@ from drivemim.data.index.builders.rig_folders import record_rig
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_building import build_index
 from drivemim.data.index.verification import image_problems
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

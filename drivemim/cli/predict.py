@@ -5,7 +5,7 @@ from __future__ import annotations
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
 from drivemim.data.index.builders.folders import PREDICTIONS_FILE
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.predicting import predict
 from drivemim.trust import add_trust_option
 
@@ -48,7 +48,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help=f"folder for the pictures, or a video for each video, and {PREDICTIONS_FILE}; "
+        help=f"folder for the pictures (a video for each video) and {PREDICTIONS_FILE}; "
         "default: predict-SOURCE beside the checkpoint, with a number if that is another source's",
     )
     parser.add_argument(

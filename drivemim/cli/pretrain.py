@@ -7,7 +7,7 @@ import sys
 from drivemim.arguments import ArgumentParser
 from drivemim.cli.train import add_run_options
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.pretraining import pretrain
 from drivemim.training.stopping import advice_to_go_on
 from drivemim.transfer.exporting import EXPORT, export_backbone
@@ -60,7 +60,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="splits or scenes to pretrain on (default: all but those for evaluation: splits or "
         "folders called val, validation, eval, test and the like, and nuScenes' own val and test)",
     )
-    add_run_options(parser)
+    add_run_options(parser, "work_dirs/NAME_OF_SOURCE")
     parser.add_argument(
         "--hours",
         type=float,

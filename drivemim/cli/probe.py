@@ -6,10 +6,10 @@ from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
 from drivemim.evaluation.frozen_probe import probe_table
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_writable, write_bytes
+from drivemim.process_ends import one_line_errors
 from drivemim.training.probing import probe_backbone
 from drivemim.trust import add_trust_option
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.run import evaluate
 from drivemim.trust import add_trust_option
 
@@ -12,12 +12,15 @@ from drivemim.trust import add_trust_option
 def main() -> None:
     """Parse the command line and evaluate."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="MMEngine config")
+    parser.add_argument("config", help="path of an MMEngine config, or name of a shipped one")
     parser.add_argument(
         "checkpoint",
         help="weights of the config's model, or a run's folder for its newest checkpoint",
     )
-    parser.add_argument("--work-dir", help="folder for logs")
+    parser.add_argument(
+        "--work-dir",
+        help="folder for logs (default: the config's, else work_dirs/NAME_OF_CONFIG)",
+    )
     parser.add_argument("--out", metavar="JSON", help="file for the metrics")
     parser.add_argument(
         "--show-dir",

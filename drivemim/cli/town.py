@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.town import TownConfig, generate_town
 
 DEFAULTS = TownConfig()

@@ -7,7 +7,7 @@ import sys
 
 from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.training.loggers import LOGGERS
 from drivemim.training.run import NEWEST, train
 from drivemim.training.stopping import advice_to_go_on
@@ -21,7 +21,7 @@ def main() -> None:
     """
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="path of an MMEngine config, or name of a shipped one")
-    add_run_options(parser)
+    add_run_options(parser, "the config's, else work_dirs/NAME_OF_CONFIG")
     add_launcher(parser)
     add_config_options(parser)
     add_trust_option(parser)
@@ -42,16 +42,19 @@ def main() -> None:
         )
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that pretraining on a folder has, too."""
-    parser.add_argument(
-        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/NAME)"
-    )
+def add_run_options(parser: argparse.ArgumentParser, work_dir: str) -> None:
+    """Add the options that ``drivemim train`` and ``drivemim pretrain`` share.
+
+    Args:
+        parser: parser of the command.
+        work_dir: default of ``--work-dir``, in words.
+    """
+    parser.add_argument("--work-dir", help=f"folder for logs and checkpoints (default: {work_dir})")
     parser.add_argument(
         "--init",
         metavar="WEIGHTS",
-        help="initial weights of the backbone: an export, or weights of MAE, timm, DINO, "
-        "mmpretrain or torchvision; every tensor has to fit",
+        help="initial weights of the backbone: an export, or weights of MAE, timm, DINO (the "
+        "self-supervised ViT), mmpretrain or torchvision; every tensor has to fit",
     )
     parser.add_argument(
         "--resume",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.transfer.detector_config import describe_stages, write_detector_config
 from drivemim.trust import add_trust_option
 

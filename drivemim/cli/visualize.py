@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
+from drivemim.process_ends import one_line_errors
 from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.trust import add_trust_option
 from drivemim.visualization.reconstructions import draw_reconstructions

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
-from drivemim.errors import one_line_errors
 from drivemim.evaluation.mask_analysis import PATCH_SIZE
+from drivemim.process_ends import one_line_errors
 from drivemim.visualization.mask_panels import draw_masks
 
 

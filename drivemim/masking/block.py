@@ -67,14 +67,14 @@ class BlockMask(MaskStrategy):
     def score(self, context: MaskContext) -> MaskScores:
         """Score patches by the first rectangle that covers them, then row by row."""
         h, w = context.grid
-        rectangles_BTNK4 = self._rectangles(context.per_frame(_BLOCKS, 4), context.grid)
+        rectangles_BTNK4 = self._rectangles(context.draw_per_frame(_BLOCKS, 4), context.grid)
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = rectangles_BTNK4.unbind(-1)
         first_BTNhw = first_cover(
             span(top_BTNK, top_BTNK + height_BTNK, h), span(left_BTNK, left_BTNK + width_BTNK, w)
         )
         reading_order_hw = torch.arange(h * w, device=context.device).reshape(h, w) / (h * w)
         covered_BTNhw = -first_BTNhw - reading_order_hw
-        single_BTNhw = -_BLOCKS - 1 - context.per_frame(h, w)
+        single_BTNhw = -_BLOCKS - 1 - context.draw_per_frame(h, w)
         return MaskScores(scores_BTNhw=torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw))
 
     def _rectangles(self, draws_BTNK4: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -61,7 +61,7 @@ class CameraDropoutMask(MaskStrategy):
         """Score patches with ``base``; give the dropped cameras the highest budgets."""
         (h, w), (_, T, N) = context.grid, context.clips.shape
         scores_BTNhw = fixed_budget_scores(self.base, context, self)
-        draws_BTN = context.per_frame()
+        draws_BTN = context.draw_per_frame()
         dropped_BTN = self._drop(context)[:, None].expand(-1, T, -1)
         total = T * N * context.num_masked
         dropped_B = (dropped_BTN.sum(dim=(1, 2)) * (h * w)).clamp(max=total)
@@ -72,8 +72,8 @@ class CameraDropoutMask(MaskStrategy):
     def _drop(self, context: MaskContext) -> Tensor:
         """Draw the cameras to hide: bool (B, N)."""
         seeing_BN = context.clips.valid_BTN.any(dim=1)
-        draws_BN = context.per_camera()[:, 0].masked_fill(~seeing_BN, -1)
+        draws_BN = context.draw_per_camera()[:, 0].masked_fill(~seeing_BN, -1)
         places_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)
         count_B = (seeing_BN.sum(dim=-1) - 1).clamp(min=0, max=self.cameras)
-        happens_B = context.per_clip() < self.drop_probability
+        happens_B = context.draw_per_clip() < self.drop_probability
         return (places_BN < torch.where(happens_B, count_B, 0)[:, None]) & seeing_BN

@@ -73,7 +73,7 @@ class CausalMask(MaskStrategy):
         # The future hides at least what exceeds the patches of the past.
         future = max(future, total - past_frames * h * w)
 
-        draws_BTN = context.per_frame()
+        draws_BTN = context.draw_per_frame()
         is_past_BTN = torch.zeros(B, T, N, dtype=torch.bool, device=context.device)
         is_past_BTN[:, :past_steps] = True
         future_B = torch.full((B,), future, device=context.device)

@@ -41,7 +41,7 @@ class GridMask(MaskStrategy):
         """Score patches by a dither matrix at least as large as the grid, so that no scores tie."""
         h, w = context.grid
         bits = (max(h, w) - 1).bit_length()
-        draw = context.per_camera if self.alike_in_time else context.per_frame
+        draw = context.draw_per_camera if self.alike_in_time else context.draw_per_frame
         down_BTN, across_BTN = (draw(2) * 2**bits).long().unbind(-1)
         rows_h, columns_w = (torch.arange(size, device=context.device) for size in (h, w))
         rows_BTNh1 = _reversed_bits(rows_h + down_BTN[..., None], bits)[..., :, None]

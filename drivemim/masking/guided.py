@@ -88,8 +88,8 @@ class GuidedMask(MaskStrategy):
         """
         teacher_map_BTNhw = _teacher_map_of(context)
         base_scores = self.base.score(context)
-        noisy_BTNhw = self._noisy(teacher_map_BTNhw, context.per_frame(*context.grid))
-        draws_BTNhw = context.per_frame(*context.grid)
+        noisy_BTNhw = self._noisy(teacher_map_BTNhw, context.draw_per_frame(*context.grid))
+        draws_BTNhw = context.draw_per_frame(*context.grid)
         hint_candidate_BTNhw = draws_BTNhw < self.hint_probability
         ranked_BTNhw = noisy_BTNhw.masked_fill(hint_candidate_BTNhw, -torch.inf)
         first_BTNhw = (

@@ -65,7 +65,7 @@ class MixtureMask(MaskStrategy):
 
     def score(self, context: MaskContext) -> MaskScores:
         """Take each clip's scores, and its budgets if there are any, from the strategy drawn."""
-        draw_B = context.per_clip()
+        draw_B = context.draw_per_clip()
         all_scores = [strategy.score(context) for strategy in self.strategies]
         uneven = any(mask_scores.num_masked_BTN is not None for mask_scores in all_scores)
         scores_BTNhw = all_scores[0].scores_BTNhw

@@ -87,7 +87,7 @@ class MotionMask(MaskStrategy):
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the drawn changed patches before all others."""
-        draws_BTNhw = context.per_frame(*context.grid)
+        draws_BTNhw = context.draw_per_frame(*context.grid)
         base_scores = self.base.score(context)
         change_BTNhw = ego_compensated_change(
             context.clips, context.grid, self.wall_distance, caller="MotionMask"

@@ -79,7 +79,7 @@ class MultiBlockMask(MaskStrategy):
     def score(self, context: MaskContext) -> MaskScores:
         """Score patches by the first block that covers them, then row by row; others by chance."""
         h, w = context.grid
-        draw = context.per_camera if self.alike_in_time else context.per_frame
+        draw = context.draw_per_camera if self.alike_in_time else context.draw_per_frame
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = self._place(draw(self.blocks, 4), h, w)
         first_BTNhw = first_cover(
             span(top_BTNK, top_BTNK + height_BTNK, h), span(left_BTNK, left_BTNK + width_BTNK, w)

@@ -130,7 +130,7 @@ class ObjectMask(MaskStrategy):
         owners_BTNhw = patch_owners(
             clips.boxes_BTNM4, clips.depths_BTNM, draws.present_BTNM, context.grid, clips.image_size
         )
-        hide_first_BTNM, fallback_level_BTNM = self._hide_first_mask(draws)
+        hide_first_BTNM, middle_level_BTNM = self._hide_first_mask(draws)
         # Objects to hide first, then the others; tracks in the same order in every frame.
         ranks_FM = _ranks(draws.priority_BTNM + ~hide_first_BTNM).flatten(0, 2)
         removal_cost_BTNhw = _removal_cost(clips, draws, hide_first_BTNM, owners_BTNhw, base_BTNhw)
@@ -144,9 +144,9 @@ class ObjectMask(MaskStrategy):
             _num_masked_per_frame(context, base_scores),
             clips.classes,
         )
-        fallback_level_FM = _sort_by_rank(fallback_level_BTNM, ranks_FM)
+        middle_level_FM = _sort_by_rank(middle_level_BTNM, ranks_FM)
         levels_FL = patch_levels(
-            patches, num_hide_first_FM, num_kept_FM, self.min_visible, fallback_level_FM
+            patches, num_hide_first_FM, num_kept_FM, self.min_visible, middle_level_FM
         )
         levels_BTNhw = levels_FL.reshape(base_BTNhw.shape)
         scores_BTNhw = tier_scores(levels_BTNhw, base_BTNhw)
@@ -159,12 +159,12 @@ class ObjectMask(MaskStrategy):
         """Return whether each object's patches are hidden first, and the level of all others."""
         present_BTNM, peeked_BTNM = draws.present_BTNM, draws.peeked_BTNM
         if self.mode == "prefer":
-            fallback_level_BTNM = (draws.hidden_BTNM & peeked_BTNM) * (PROTECTED - OPEN) + OPEN
-            return draws.hidden_BTNM & ~peeked_BTNM, fallback_level_BTNM
-        fallback_level_BTNM = torch.full_like(present_BTNM, PROTECTED, dtype=torch.int64)
+            middle_level_BTNM = (draws.hidden_BTNM & peeked_BTNM) * (PROTECTED - OPEN) + OPEN
+            return draws.hidden_BTNM & ~peeked_BTNM, middle_level_BTNM
+        middle_level_BTNM = torch.full_like(present_BTNM, PROTECTED, dtype=torch.int64)
         if self.mode == "quota":
-            return present_BTNM & ~peeked_BTNM, fallback_level_BTNM
-        return torch.zeros_like(present_BTNM), fallback_level_BTNM
+            return present_BTNM & ~peeked_BTNM, middle_level_BTNM
+        return torch.zeros_like(present_BTNM), middle_level_BTNM
 
     def _num_kept(self, patches: SortedObjectPatches) -> Tensor:
         """Return the number of patches that each object keeps, budget permitting: int64 (F, M)."""

@@ -1,6 +1,6 @@
 """Levels of patches: the order in which the patches of objects are hidden.
 
-Letters: K patches with an owner, E positions at which the level changes.
+Letters: K sorted patches, E positions at which the level changes.
 """
 
 from __future__ import annotations
@@ -10,20 +10,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FIRST, OPEN, PROTECTED, KEPT, MINIMUM, LAST = 1, 0, -1, -2, -3, -4
-"""Levels of patches; a higher level is hidden before a lower one. From ``LAST`` down, there is one
-level per object size: the last patch of a larger object is hidden after that of a smaller one."""
+# Levels of patches; a higher level is hidden before a lower one.
+FIRST = 1
+"""Of an object that is to be hidden."""
+OPEN = 0
+"""Of no object, or of one that is left to the base strategy."""
+PROTECTED = -1
+"""Of an object that is to stay visible."""
+KEPT = -2
+"""The part of an object that ``visible_fraction`` keeps."""
+MINIMUM = -3
+"""The last ``min_visible`` of the kept patches."""
+LAST = -4
+"""The very last patch of an object. From here down, there is one level per object size: the last
+patch of a larger object is hidden after that of a smaller one."""
 
-# Bit fields of a 64-bit sort key, from the right: patch, removal cost, rank, and frame.
-_PATCH_BITS, _COST_BITS, _RANK_BITS = 16, 20, 12
+# Bit fields of an int64 sort key, from the right; its sign bit stays 0.
+_PATCH_BITS, _COST_BITS, _RANK_BITS, _FRAME_BITS = 16, 20, 12, 15
 
 
 @dataclass(frozen=True)
 class SortedObjectPatches:
-    """The K patches that objects own in F frames of L patches.
+    """The patches of F frames of L patches, sorted by the objects that own them.
 
     Patches are sorted by frame, then by the rank of their owner, then by removal cost. A rank is
     the position of an object among the M objects of its frame, in an order that the caller chooses.
+    On the CPU, the K patches are those with an owner. On a GPU they are all patches: those without
+    an owner are the last of their frame and belong to no object.
 
     Attributes:
         patch_K: int64, index among the patches of all frames.
@@ -54,13 +67,15 @@ def sort_patches(
         removal_cost_FL: float in [0, 1]; an object's patches with lower values are hidden first.
 
     Raises:
-        ValueError: if a frame has more patches or boxes than the sort key can hold.
+        ValueError: if there are more frames, or a frame has more patches or boxes, than the sort
+            key can hold.
     """
     (F, L), M = owners_FL.shape, ranks_FM.shape[-1]
-    if L > 1 << _PATCH_BITS or M >= 1 << _RANK_BITS:
+    if F > 1 << _FRAME_BITS or L > 1 << _PATCH_BITS or M >= 1 << _RANK_BITS:
         raise ValueError(
-            f"{L} patches and {M} boxes in a frame; object masks take up to "
-            f"{1 << _PATCH_BITS} patches and {(1 << _RANK_BITS) - 1} boxes"
+            f"{F} frames in a batch, {L} patches and {M} boxes in a frame; object masks take up to "
+            f"{1 << _FRAME_BITS} frames, {1 << _PATCH_BITS} patches and {(1 << _RANK_BITS) - 1} "
+            "boxes"
         )
     device = owners_FL.device
     frames_F1 = torch.arange(F, device=device)[:, None] << _RANK_BITS
@@ -84,12 +99,12 @@ def patch_levels(
     num_hide_first_FM: Tensor,
     num_kept_FM: Tensor,
     min_visible: int,
-    fallback_level_FM: Tensor,
+    middle_level_FM: Tensor,
 ) -> Tensor:
     """Give every patch its level; that of patches without an object is ``OPEN``.
 
     An object's patches are hidden in this order: ``num_hide_first_FM`` patches of level ``FIRST``,
-    then those of level ``fallback_level_FM``, then ``num_kept_FM`` patches of level ``KEPT``. The
+    then those of level ``middle_level_FM``, then ``num_kept_FM`` patches of level ``KEPT``. The
     last ``min_visible`` of the kept patches have the level ``MINIMUM`` instead. If any patch is to
     stay visible, the very last one has a level of ``LAST`` or below.
 
@@ -97,9 +112,9 @@ def patch_levels(
         patches: patches of F frames.
         num_hide_first_FM: int64; the sum with ``num_kept_FM`` is at most the object's number of
             patches.
-        num_kept_FM: int64.
-        min_visible: number of patches.
-        fallback_level_FM: int64, ``OPEN`` or ``PROTECTED``.
+        num_kept_FM: int64, number of patches that each object keeps, budget permitting.
+        min_visible: number of an object's kept patches that are hidden last.
+        middle_level_FM: int64, level of an object's other patches: ``OPEN`` or ``PROTECTED``.
 
     Returns:
         float32 levels_FL.
@@ -109,10 +124,10 @@ def patch_levels(
     num_last_FM = num_minimum_FM.clamp(max=1)
     # Levels change at only a few positions of the sorted order: write the steps, then sum them up.
     steps = [
-        (patches.starts_FM, torch.full_like(fallback_level_FM, FIRST - OPEN)),
-        (patches.starts_FM + num_hide_first_FM, fallback_level_FM - FIRST),
-        (ends_FM - num_kept_FM, KEPT - fallback_level_FM),
-        (ends_FM - num_minimum_FM, torch.full_like(fallback_level_FM, MINIMUM - KEPT)),
+        (patches.starts_FM, torch.full_like(middle_level_FM, FIRST - OPEN)),
+        (patches.starts_FM + num_hide_first_FM, middle_level_FM - FIRST),
+        (ends_FM - num_kept_FM, KEPT - middle_level_FM),
+        (ends_FM - num_minimum_FM, torch.full_like(middle_level_FM, MINIMUM - KEPT)),
         (ends_FM - num_last_FM, LAST - counts_FM - MINIMUM),
         (ends_FM, OPEN - LAST + counts_FM),
     ]

@@ -44,7 +44,7 @@ def draw_objects(
         num_peek_frames: number of time steps, drawn for each track, at which a track stays visible.
     """
     clips = context.clips
-    salts_B5 = context.per_clip(5)
+    salts_B5 = context.draw_per_clip(5)
     chance_salt, priority_salt, x_salt, y_salt, peek_salt = (
         salt_B[:, None, None, None] for salt_B in salts_B5.unbind(-1)
     )

@@ -18,4 +18,4 @@ class RandomMask(MaskStrategy):
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the patches of each frame by chance."""
-        return MaskScores(scores_BTNhw=context.per_frame(*context.grid))
+        return MaskScores(scores_BTNhw=context.draw_per_frame(*context.grid))

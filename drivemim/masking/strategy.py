@@ -59,17 +59,17 @@ class MaskContext:
         """Number of patches hidden per frame."""
         return num_masked_patches(self.mask_ratio, self.grid)
 
-    def per_frame(self, *extra: int) -> Tensor:
+    def draw_per_frame(self, *extra: int) -> Tensor:
         """Draw uniform float32 numbers in [0, 1): (B, T, N, *extra)."""
         drawn = uniform((*self.clips.shape, *extra), self.generators, self.device)
         return self._by_camera(drawn)
 
-    def per_camera(self, *extra: int) -> Tensor:
+    def draw_per_camera(self, *extra: int) -> Tensor:
         """Draw uniform float32 numbers in [0, 1), shared by all time steps: (B, 1, N, *extra)."""
         B, _, N = self.clips.shape
         return self._by_camera(uniform((B, 1, N, *extra), self.generators, self.device))
 
-    def per_clip(self, *extra: int) -> Tensor:
+    def draw_per_clip(self, *extra: int) -> Tensor:
         """Draw uniform float32 numbers in [0, 1): (B, *extra)."""
         return uniform((len(self.clips), *extra), self.generators, self.device)
 

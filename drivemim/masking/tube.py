@@ -10,8 +10,8 @@ from drivemim.registry import MASKS
 class TubeMask(MaskStrategy):
     """Hide the same patches of a camera at every time step, like VideoMAE (Tong et al., 2022).
 
-    So a hidden patch cannot be copied from the same position in another frame. Cameras are drawn
-    independently.
+    A hidden patch cannot be copied from the same position in another frame of the same camera. Each
+    camera has its own mask.
 
     Example:
         >>> mask_BTNhw = TubeMask()(Clips.from_images(images))
@@ -21,5 +21,5 @@ class TubeMask(MaskStrategy):
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the patches of each camera by chance, with the same ranks at all time steps."""
-        scores_B1Nhw = context.per_camera(*context.grid)
+        scores_B1Nhw = context.draw_per_camera(*context.grid)
         return MaskScores(scores_BTNhw=scores_B1Nhw.expand(*context.clips.shape, *context.grid))

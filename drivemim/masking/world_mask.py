@@ -145,9 +145,9 @@ class WorldMask(MaskStrategy):
     def _draws(self, context: MaskContext) -> Tensor:
         """Draw uniform numbers for the K waves of every mask: (B, G, K, 3)."""
         if self.shared_over == "time":
-            return context.per_camera(_WAVES, 3)[:, 0]
+            return context.draw_per_camera(_WAVES, 3)[:, 0]
         masks = 1 if self.shared_over == "both" else context.clips.shape[1]
-        return context.per_clip(masks, _WAVES, 3)
+        return context.draw_per_clip(masks, _WAVES, 3)
 
 
 def _patch_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:

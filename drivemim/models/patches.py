@@ -3,7 +3,7 @@
 Patches are in row-major order. The P = C * patch_size * patch_size numbers of a patch are channel
 first, like in the weight of a convolution. X stands for any number of leading axes joined into one.
 
-Letters: P numbers of a patch.
+Letters: P numbers of a patch, K listed patches (visible or hidden), V chosen images.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PatchIndices:
 
     @property
     def length(self) -> int:
-        """K, the length of the longest list."""
+        """K, the length of the lists with their padding."""
         return int(self.indices_XK.shape[1])
 
     @classmethod
@@ -115,7 +115,7 @@ class PatchMask:
 
     @classmethod
     def from_tensor(cls, mask: Tensor, patch_size: int, valid: Tensor | None = None) -> PatchMask:
-        """List the patches of a mask: the only synchronization with the device per step.
+        """List the patches of a mask, with one synchronization with the device for all lists.
 
         Args:
             mask: bool (..., h, w), True = hidden; the leading axes are joined into X.
@@ -164,7 +164,7 @@ class PatchMask:
             members = self.num_visible.count(count)
             yield count, (visible_X != count).byte().argsort(stable=True)[:members]
 
-    def hidden_weights(self, shape: tuple[int, int, int]) -> Tensor | None:
+    def hidden_present(self, shape: tuple[int, int, int]) -> Tensor | None:
         """Return which hidden patches are not padding, bool (B, T, N, J); None if all are.
 
         Args:
@@ -221,14 +221,14 @@ def scatter_patches(patches_XLD: Tensor, chosen: PatchIndices, values_XKD: Tenso
     return longer.scatter(1, index_XKD, values_XKD)[:, :L]
 
 
-def spread_rows(values_V: Tensor, rows_V: Tensor, count: int) -> Tensor:
-    """Put rows at their indices among ``count`` rows; the other rows are zero.
+def scatter_rows(values_V: Tensor, rows_V: Tensor, count: int) -> Tensor:
+    """Return ``count`` rows with ``values_V`` at the rows ``rows_V``; the other rows are zero.
 
     Args:
         values_V: (V, ...).
         rows_V: int64, indices in the result.
         count: number of rows of the result.
     """
-    spread = values_V.new_zeros(count, *values_V.shape[1:])
-    spread[rows_V] = values_V
-    return spread
+    rows = values_V.new_zeros(count, *values_V.shape[1:])
+    rows[rows_V] = values_V
+    return rows

@@ -25,7 +25,7 @@ from drivemim.models.patches import (
     gather_patches,
     patchify,
     scatter_patches,
-    spread_rows,
+    scatter_rows,
     unpatchify,
 )
 from drivemim.models.targets.object_weights import ObjectWeights
@@ -207,9 +207,11 @@ class MaskedPretrainer(BaseModel):
         tokens_VKD = features.tokens_XKD
         missing = mask.visible.length - tokens_VKD.shape[1]
         return MaskedFeatures(
-            tokens_XKD=spread_rows(F.pad(tokens_VKD, (0, 0, 0, missing)), rows_V, len(images_XCHW)),
+            tokens_XKD=scatter_rows(
+                F.pad(tokens_VKD, (0, 0, 0, missing)), rows_V, len(images_XCHW)
+            ),
             maps_XCHW=tuple(
-                spread_rows(each, rows_V, len(images_XCHW)) for each in features.maps_XCHW
+                scatter_rows(each, rows_V, len(images_XCHW)) for each in features.maps_XCHW
             ),
         )
 
@@ -265,7 +267,7 @@ class MaskedPretrainer(BaseModel):
 
     def _weights(self, mask: PatchMask, clips: Clips) -> Tensor | None:
         """Return the weight of each hidden patch in the loss, 0 for padding; None if all are 1."""
-        present_BTNJ = mask.hidden_weights(clips.shape)
+        present_BTNJ = mask.hidden_present(clips.shape)
         if self.patch_weights is None:
             return present_BTNJ
         weights_BTNhw: Tensor = self.patch_weights(clips, mask.grid)

@@ -172,7 +172,7 @@ def _add_noise(canvas: Image, generator: np.random.Generator, resolution: float,
             block[:] = cv2.multiply(np.ascontiguousarray(block), part, scale=1 / 128)
 
 
-def draw_shadow(condition: Condition) -> Floats32:
+def shadow_texture(condition: Condition) -> Floats32:
     """Draw the soft shadow under an object: gain of the ground's colour, 64 x 64."""
     y, x = (np.indices((64, 64)) + 0.5) / 32 - 1
     depth = 0.35 if condition.name else 0.5

@@ -11,7 +11,7 @@ import numpy as np
 
 from drivemim.array_types import Floats, Floats32, Image, Ints
 from drivemim.town.agents import Agents
-from drivemim.town.ground import draw_shadow
+from drivemim.town.ground import shadow_texture
 from drivemim.town.lidar_scan import cast_lidar
 from drivemim.town.quads import BACKGROUND, Quads, TextureBank
 from drivemim.town.render import RenderOutput, draw_shadows, render
@@ -20,6 +20,13 @@ from drivemim.town.static_scene import build_static_scene
 from drivemim.town.town_config import TownConfig
 from drivemim.town.traffic import make_traffic
 from drivemim.town.weather import Weather
+
+_PEOPLE_HEIGHT = 0.24
+"""Height of the textures of people, as a fraction of the image's width."""
+_GROUND_METRES = 40
+"""Metres of ground that are drawn with as many pixels as an image is wide."""
+_SHADOW_MARGIN = 0.35
+"""Metres by which a shadow is longer and wider than the box."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,10 @@ class TownScene:
             self._bank,
             self.condition,
             [*self._seed, 2],
-            int(np.clip(config.image_size[1] * 0.24, 64, 192)),
+            int(np.clip(config.image_size[1] * _PEOPLE_HEIGHT, 64, 192)),
         )
         path = self.traffic.ego.positions_S2
-        detail = float(np.clip(config.image_size[1] / 40, 6, 20))
+        detail = float(np.clip(config.image_size[1] / _GROUND_METRES, 6, 20))
         self.static = build_static_scene(
             path.min(axis=0),
             path.max(axis=0),
@@ -74,12 +81,12 @@ class TownScene:
             bank=self._bank,
         )
         self._weather = Weather(self.condition, self.rig, [*self._seed, 3])
-        self._shadow = draw_shadow(self.condition)
+        self._shadow_texture = shadow_texture(self.condition)
         self._sizes_A3 = np.array([t.size_wlh for t in self.traffic.tracks]).reshape(-1, 3)
 
     @property
     def description(self) -> str:
-        """Description in the style of nuScenes' scene descriptions."""
+        """Description in the style of nuScenes' scene descriptions; the last words are fixed."""
         words = [self.condition.name, self.traffic.description, "peds crossing, parked cars"]
         text = ", ".join(word for word in words if word)
         return text[0].upper() + text[1:]
@@ -109,15 +116,16 @@ class TownScene:
         )
 
     def render(self, time: float, camera: Camera, *, amodal: bool = False) -> RenderOutput:
-        """Render a camera's view without weather."""
+        """Render a camera's view without weather; ``amodal`` as in ``drivemim.town.render``."""
         pose = camera.pose(*self.ego(time))
         quads = self.quads(time, pose[0])
         output = render(quads, self._bank, self.static.ground, camera, pose, amodal=amodal)
-        draw_shadows(output, self._shadows(time), self._shadow, camera, pose)
+        draw_shadows(output, self._shadow_quads(time), self._shadow_texture, camera, pose)
         return output
 
     def apply_weather(self, output: RenderOutput, time: float, camera: Camera) -> Image:
         """Return the camera's final image of a rendered view, BGR."""
+        # A seed must not be negative: images may be taken before the scene's first moment.
         noise_seed = [*self._seed, 4, self.rig.index(camera), round((time + 10) * 1e6)]
         return self._weather.apply(
             output, camera, self.ego(time)[1], np.random.default_rng(noise_seed)
@@ -139,11 +147,11 @@ class TownScene:
         )
         return points, instance_ids, origin, rotation
 
-    def _shadows(self, time: float) -> Quads:
+    def _shadow_quads(self, time: float) -> Quads:
         """Return a quad on the ground under every track."""
         positions, yaws, _ = self.traffic.at(time)
         count = len(self._sizes_A3)
-        length, width = self._sizes_A3[:, 1] + 0.35, self._sizes_A3[:, 0] + 0.35
+        length, width = (self._sizes_A3[:, side] + _SHADOW_MARGIN for side in (1, 0))
         forward = np.stack([np.cos(yaws[1:]), np.sin(yaws[1:]), np.zeros(count)], -1)
         left = np.stack([-forward[:, 1], forward[:, 0], np.zeros(count)], -1)
         ground = np.concatenate([positions[1:], np.full((count, 1), 0.01)], axis=1)

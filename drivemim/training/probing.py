@@ -19,7 +19,7 @@ from drivemim.checkpoint_kinds import check_weights, describe_mismatch, kind_of
 from drivemim.clips import Clips
 from drivemim.config.building import build_model, disable_logs
 from drivemim.config.class_options import split_options
-from drivemim.config.loading import dicts_in, load_config
+from drivemim.config.loading import dicts_in, is_pretrainer, load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import MAX_SEED, CheckpointError, ConfigError, DataError, check_range
@@ -241,8 +241,11 @@ def collect_patches(
 
 def _pretraining_config(config: str | Path, options: Mapping[str, Any] | None) -> Config:
     cfg = load_config(config, options)
-    if "encoder" not in (cfg.get("model") or {}):
-        raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
+    if not is_pretrainer(cfg.get("model") or {}):
+        raise ConfigError(
+            f"{config} is not a pretraining config: its model is a "
+            f"{(cfg.get('model') or {}).get('type')}, not a pretrainer"
+        )
     return cfg
 
 

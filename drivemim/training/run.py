@@ -89,11 +89,12 @@ def train(
 ) -> Runner:
     """Train the model of a config to the end.
 
-    Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
-    finite, writes every checkpoint completely or not at all, and refuses clips of which most frames
-    are missing. Clips, and items of a ``SeededDataset``, have seeds of their own; other data sets
-    draw like an unbroken run only from the end of an epoch, without persistent workers. A run that
-    is complete already is compared with its checkpoint, and trains nothing.
+    Whatever the config says, all random numbers of a run depend on (seed, iteration, rank). A run
+    stops at a loss that is not finite, writes every checkpoint completely or not at all, and
+    refuses clips of which most frames are missing. A resumed run repeats the random numbers of an
+    unbroken one for clips and for items of a ``SeededDataset``. Other data sets do so only if the
+    run is resumed at the end of an epoch and without persistent workers. A run that is complete
+    already is compared with its checkpoint, and trains nothing.
 
     Args:
         config: path of an MMEngine config, or name of a shipped one.
@@ -142,7 +143,8 @@ def train(
 def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) -> Runner:
     """Build the runner of a checked config and train; clear up what a refused run leaves."""
     checkpoint = start.checkpoint
-    # The signals come first: what they interrupt is cleared away before they have an effect again.
+    # StopSignals is the outermost context: the others clean up before signals have their usual
+    # effect again.
     with (
         StopSignals() as signals,
         _reporting(cfg.work_dir) as mark,
@@ -153,6 +155,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         if checkpoint is not None and (line := describe_complete(cfg, start)):
             compare_complete(runner, checkpoint, line)
             return runner
+        # Hooks of the same priority run in the order in which they are registered.
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         if is_pretrainer(cfg.model):
             hooks += [RecordPretraining(), LoadTeachers(), AverageAfterUpdates()]
@@ -167,7 +170,10 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
 
 @contextmanager
 def _ending_workers(runner: Runner) -> Iterator[None]:
-    """End the data loader workers with a run, also after an error; signals end them themselves."""
+    """End the data loader workers with a run, also after an error.
+
+    Not with ``finally``: after Ctrl-C and SIGTERM, ``StopSignals`` ends them when it exits.
+    """
     try:
         yield
     except Exception:
@@ -178,7 +184,7 @@ def _ending_workers(runner: Runner) -> Iterator[None]:
 
 @contextmanager
 def _reporting(work_dir: str | Path) -> Iterator[MarkBegin]:
-    """Report deprecations in the log, wrong values in one line, and leave nothing of a refused run.
+    """Report deprecations in the log and wrong values in one line; remove what a refused run wrote.
 
     Yields:
         A hook, which the run has to register.
@@ -206,10 +212,10 @@ def evaluate(
     """Evaluate a checkpoint with the config's test data and metrics.
 
     Args:
-        config: path of an MMEngine config.
+        config: path of an MMEngine config, or name of a shipped one.
         checkpoint: weights of exactly the config's model, or a run's folder for its newest
             checkpoint.
-        work_dir: folder of logs.
+        work_dir: folder of logs; by default the config's, else ``work_dirs/NAME_OF_CONFIG``.
         out: JSON file for the metrics, and for the curves that charts show.
         show_dir: folder for pictures of detections; see ``DrawDetections``.
         show_count: number of pictures.
@@ -314,7 +320,7 @@ def _build(cfg: Config) -> Runner:
     start_process_group(cfg.launcher)
     kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
     with config_errors():
-        if kind is None:
+        if kind is None:  # MMEngine's error names the unknown type.
             return RUNNERS.build(cfg)
         return brief_console(without_config_dump(_with_own_loaders(kind))).from_cfg(cfg)
 
@@ -335,7 +341,7 @@ def _with_own_loaders(runner: type[Runner]) -> type[Runner]:
 def _add_run_hooks(cfg: Config, strict: bool) -> None:
     """Add what every run needs, even if the config inherits MMDetection's own hooks."""
     hooks = dict(cfg.get("default_hooks") or {})
-    for name in EXTRA_HOOKS:
+    for name in EXTRA_HOOKS:  # MMEngine accepts None only for its own default hooks.
         if hooks.get(name, "") is None:
             del hooks[name]
     checkpoint = hooks.get("checkpoint", {"type": "CheckpointHook", "interval": 1})

@@ -17,8 +17,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from drivemim.errors import RunStopped, interrupt_in
+from drivemim.errors import RunStopped
 from drivemim.option_words import as_spoken
+from drivemim.process_ends import interrupt_in
 
 GO_ON = "Go on with --resume"
 """Advice of a stopped run whose command is not known."""

@@ -11,13 +11,8 @@ from pathlib import Path
 import torch
 from mmengine.dist import get_world_size
 
-from drivemim.errors import (
-    TRACEBACK,
-    CheckpointError,
-    ConfigError,
-    DataError,
-    describe_killed_worker,
-)
+from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.process_ends import TRACEBACK, describe_killed_worker
 from drivemim.training.work_dir import MarkBegin
 
 _OF_VALUES = (

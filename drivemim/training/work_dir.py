@@ -19,7 +19,8 @@ from mmengine.logging import print_log
 from drivemim.checkpoint_kinds import describe_missing, kind_of
 from drivemim.compat import forget_instance, read_checkpoint, run_instances
 from drivemim.config.nested import walk
-from drivemim.errors import CheckpointError, ConfigError, process_rank
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.process_ends import process_rank
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 NEWEST = "newest"

@@ -10,9 +10,10 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from drivemim.checkpoint_kinds import check_weights, describe_mismatch
 from drivemim.config.building import build_model
 from drivemim.errors import CheckpointError
-from drivemim.transfer.exporting import fill_backbone, read_export
+from drivemim.transfer.exporting import read_export
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 
 
@@ -38,12 +39,16 @@ class PretrainedBackbone(nn.Module):
         self.metadata = metadata
         self.strides: list[int] = list(metadata["strides"])
         normalization = metadata["normalization"]
+        # Images come as RGB; without ``bgr_to_rgb``, the backbone was trained on OpenCV's BGR.
         self.flip_channels = not normalization["bgr_to_rgb"]
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(normalization[name]).view(3, 1, 1), False)
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Compute the feature maps of images.
+
+        The range of floating point images is checked in every call; on a GPU, this waits for the
+        device. With uint8 there is no such wait.
 
         Args:
             images_BCHW: RGB images, (B, 3, H, W) or (3, H, W), on the module's device: uint8 in
@@ -120,15 +125,23 @@ def load_backbone(path: str | Path, *, tolerance: float = 1e-3) -> PretrainedBac
     state, metadata = read_export(path)
     architecture = metadata["architecture"]
     scope = "drivemim" if architecture["type"].startswith("drivemim.") else "mmdet"
-    module = PretrainedBackbone(build_model(Config({"model": architecture}), path, scope), metadata)
-    built = fill_backbone(module, path, state, architecture, architecture)
+    backbone: nn.Module = build_model(Config({"model": architecture}), path, scope)
+    if mismatch := describe_mismatch(backbone.state_dict(), state):
+        raise CheckpointError(
+            f"{path}: its tensors do not fit the {type(backbone).__name__} that its own metadata "
+            "describes, so the file was changed after it was written; export the backbone again. "
+            f"Tensors: {mismatch}"
+        )
+    check_weights(path, state, backbone.state_dict())
+    backbone.load_state_dict(state)
+    module = PretrainedBackbone(backbone, metadata)
     module.eval()
     height, width = metadata["input_size"]
     image_CHW = fixed_image((height, width)).flip(-1).permute(2, 0, 1)
-    with torch.no_grad(), getattr(built, "full_attention", nullcontext)():
+    with torch.no_grad(), getattr(backbone, "full_attention", nullcontext)():
         maps = module(image_CHW)
     recorded = metadata["fingerprint"]
-    if lines := compare_features(recorded, maps, level_numbers(built, maps), tolerance):
+    if lines := compare_features(recorded, maps, level_numbers(backbone, maps), tolerance):
         raise CheckpointError(
             f"{path}: features are not those recorded at export: {'; '.join(lines)}"
         )

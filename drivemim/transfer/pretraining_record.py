@@ -7,18 +7,15 @@ deleted, before a backbone is exported.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from drivemim.config.embedded import embedded_config
+from drivemim.config.loading import is_pretrainer
 from drivemim.errors import CheckpointError
-from drivemim.transfer.data_record import ARGUMENTS, describe_data, plain
-from drivemim.transfer.frames_seen import same_images
+from drivemim.transfer.data_record import describe_data, plain
 from drivemim.transfer.mask_reads import describe_reads
 from drivemim.transfer.recipe import (
     SETTINGS,
@@ -28,20 +25,16 @@ from drivemim.transfer.recipe import (
     describe_settings,
     initial_weights_of,
 )
+from drivemim.transfer.record_changes import describe_change, warn_of_changes
 from drivemim.transfer.weights_file import read_weights
 
 KEY = "pretraining"
 """Key of the record in a checkpoint's ``meta``."""
-# Which frames a data set has is compared by ``seen``, and the rest of these follows from it.
-_OF_FRAMES = frozenset({
-    "index", "chosen", "cameras", "left_out_cameras", "seen", "frames", "scenes", "night_scenes",
-    "rain_scenes", "described_scenes", "annotated_frames", "uncalibrated_frames", "stored_sizes",
-    "missing_images", "objects", "tables", "source", "version", "generated", "unreadable",
-    "unrecorded",
-})  # fmt: skip
 _UNRECORDED = (
     "its checkpoint has no record from when training began, and the index may have changed since"
 )
+_UNKNOWN: dict[str, Any] = {"data": None, "recipe": {}}
+"""The record of weights of which nothing is known."""
 
 
 def describe_pretraining(cfg: Config, processes: int = 1) -> dict[str, Any]:
@@ -82,8 +75,8 @@ def pretraining_of(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
         meta: ``meta`` of the checkpoint.
 
     Returns:
-        Like ``describe_pretraining``. If the checkpoint has no record, the frames that were seen
-        are unknown, and ``unrecorded`` of each readable data set says so.
+        Like ``describe_pretraining``. If the checkpoint has no record, ``counts`` is None, the
+        frames that were seen are unknown, and ``unrecorded`` of each readable data set says so.
     """
     if isinstance(recorded := meta.get(KEY), dict):
         return recorded
@@ -111,65 +104,7 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
         cfg = embedded_config(meta["cfg"], path)
     except CheckpointError:  # of a detector, or with unknown classes
         return None
-    return pretraining_of(cfg, meta) if "encoder" in (cfg.get("model") or {}) else None
-
-
-def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """Say what a resumed run reads that differs; an empty list if it is the same.
-
-    Frames are compared by content: an index may move, and scenes have several names.
-
-    Args:
-        now: record of the run as it resumes.
-        before: record of the checkpoint that it resumes from.
-    """
-    then, today = before["data"] or [], now["data"]
-    if len(then) != len(today):
-        changes = [f"{len(then)} data sets before, {len(today)} now"]
-    else:
-        changes = list(chain.from_iterable(map(_differences, then, today)))
-    masks = [record["recipe"].get("masking") for record in (before, now)]
-    if None not in masks and masks[0] != masks[1]:
-        changes.append(f"masking={masks[0]} before, {masks[1]} now")
-    elif now["recipe"]["reads"] != before["recipe"].get("reads"):
-        changes.append("masks, teacher or target read other boxes, tracks or lidar")
-    per_iteration = [
-        (record.get("counts") or {}).get("clips_per_iteration") for record in (before, now)
-    ]
-    if None not in per_iteration and per_iteration[0] != per_iteration[1]:
-        changes.append(f"{per_iteration[0]} clips per iteration before, {per_iteration[1]} now")
-    return changes
-
-
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings of a data set that differ, and that its frames differ."""
-    for key in sorted(then.keys() & now.keys() - _OF_FRAMES):
-        if then[key] != now[key]:
-            yield f"{ARGUMENTS.get(key, key)}={then[key]} before, {now[key]} now"
-    if _has_same_frames(then, now):
-        return
-    if then["index"] != now["index"]:
-        yield f"frames of {then['index']} before, of {now['index']} now"
-        return
-    scenes = [data_set.get("chosen") for data_set in (then, now)]
-    counts = [data_set.get("frames", "others") for data_set in (then, now)]
-    if scenes[0] == scenes[1] and counts[0] == counts[1]:
-        yield f"other images in {now['index']} than before"
-        return
-    before, after = (
-        "" if scenes[0] == scenes[1] else f" of {each or 'all scenes'}" for each in scenes
-    )
-    yield f"{counts[0]} frames{before} in {now['index']} before, {counts[1]}{after} now"
-
-
-def _has_same_frames(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Return whether frames are the same; by their number if a record does not tell which."""
-    if (same := same_images(then, now)) is not None:
-        return same
-    scenes = [(data_set.get("seen") or {}).get("scenes") for data_set in (then, now)]
-    if None not in scenes:
-        return bool(scenes[0] == scenes[1])
-    return bool(then.get("frames") == now.get("frames"))
+    return pretraining_of(cfg, meta) if is_pretrainer(cfg.get("model") or {}) else None
 
 
 def continue_record(
@@ -183,10 +118,11 @@ def continue_record(
         checkpoint: path of that checkpoint.
 
     Returns:
-        The checkpoint's record if data and readers are the same. Where other settings differ, its
-        recipe has those of the run as it resumes, and ``resumed`` has one dictionary for each
-        leg of the run before, newest first: its settings, and the ``file`` that it ended with.
-        If data or readers differ, the current record with the checkpoint's as an earlier record.
+        The checkpoint's record if the data, the masks and what they read are the same. Where other
+        settings differ, its recipe has those of the run as it resumes, and ``resumed`` has one
+        dictionary for each part of the run between two starts, newest first: its settings, and the
+        ``file`` that it ended with. If the data, the masks or what they read differ, the current
+        record with the checkpoint's as an earlier record.
     """
     before = checkpoint_record(meta, checkpoint)
     counts = continue_counts(now["counts"], (before or {}).get("counts"), meta.get("iter"))
@@ -194,7 +130,7 @@ def continue_record(
         before = _with_settings(before, meta, checkpoint)
         changes = describe_change(now, before)
         others = list(changed_settings(before["recipe"], now["recipe"]))
-        _warn_of_changes(checkpoint, changes, others)
+        warn_of_changes(checkpoint, changes, others)
         if not changes:
             recipe = _continue_recipe(before["recipe"], now["recipe"], checkpoint if others else "")
             return {**before, "recipe": recipe, "counts": counts}
@@ -220,39 +156,20 @@ def _with_settings(
 def _continue_recipe(
     before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str
 ) -> dict[str, Any]:
-    """Return the recipe of a resumed run with the settings of both of its legs.
+    """Return the recipe of a resumed run with the settings before and after it was resumed.
 
     Args:
         before: recipe of the checkpoint.
         now: recipe of the run as it resumes.
         checkpoint: path of the checkpoint; empty if no settings differ.
     """
-    then = {key: before[key] for key in SETTINGS if key in before}
-    leg = [{"file": checkpoint, **then}] if checkpoint else []
+    settings = {key: before[key] for key in SETTINGS if key in before}
+    ended = [{"file": checkpoint, **settings}] if checkpoint else []
     return {
         **before,
         **{key: now[key] for key in SETTINGS},
-        "resumed": [*leg, *before.get("resumed", ())],
+        "resumed": [*ended, *before.get("resumed", ())],
     }
-
-
-def _warn_of_changes(checkpoint: str, changes: list[str], settings: list[str]) -> None:
-    """Warn of what a resumed run reads that differs, and of other settings that differ."""
-    lines = []
-    if changes:
-        lines.append(
-            f"The run goes on with other data or settings: {'; '.join(changes)}. Clips are drawn "
-            "as if nothing had changed; model cards name the data and masks of both"
-        )
-    if settings:
-        lines.append(
-            f"The run goes on with other settings: {'; '.join(settings)}. Model cards name both"
-        )
-    for line in lines:
-        print_log(f"{checkpoint}: {line}", logger="current", level=logging.WARNING)
-
-
-_UNKNOWN: dict[str, Any] = {"data": None, "recipe": {}}
 
 
 def _record_of_initial_weights(path: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from drivemim.checkpoint_kinds import kind_of, trained_weights, unwrapped
 from drivemim.compat import is_complete
-from drivemim.errors import CheckpointError, process_rank
+from drivemim.errors import CheckpointError
+from drivemim.process_ends import process_rank
 
 _PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
 _WARNED: set[tuple[Path, int]] = set()

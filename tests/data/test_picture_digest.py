@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from drivemim.data.index.copies import find_copies
-from drivemim.data.index.picture_digest import compact_key, picture_digest, picture_key
+from drivemim.data.index.picture_digest import frame_key, picture_digest, quick_digest
 
 
 def jpeg(seed):
@@ -36,7 +36,7 @@ def test_comments_and_metadata_of_jpeg_files_do_not_count(tmp_path):
         paths[-1].write_bytes(content)
     found = find_copies(paths, np.arange(len(paths)))
     assert found.tolist() == [[0, 0], [1, 0], [2, 0]]
-    assert len({picture_key(path) for path in paths[:3]}) == 1
+    assert len({quick_digest(path) for path in paths[:3]}) == 1
     assert len({picture_digest(path) for path in paths}) == 5
 
 
@@ -52,7 +52,7 @@ def test_padding_does_not_count(tmp_path, size):
     """Some cameras write every image in a buffer of one size and fill it with zeros."""
     plain = [jpeg(seed) for seed in range(3)]
     paths = write_all(tmp_path, [*plain, *(each.ljust(size, b"\0") for each in plain)])
-    for key in (compact_key, picture_key, picture_digest):
+    for key in (frame_key, quick_digest, picture_digest):
         keys = [key(path) for path in paths]
         assert len(set(keys)) == 3
         assert keys[:3] == keys[3:]
@@ -62,7 +62,7 @@ def test_padding_over_several_reads_and_nothing_else(tmp_path):
     paths = write_all(tmp_path, [b"\0" * 200_000, b"\0" * 300_000, b"", jpeg(0)[:20] + b"\0" * 99])
     assert len({picture_digest(path) for path in paths}) == 2
     # Nothing but the name is left that tells two empty pictures apart.
-    assert len({compact_key(path) for path in paths}) == 4
+    assert len({frame_key(path) for path in paths}) == 4
 
 
 @pytest.mark.parametrize("place", [0, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1])
@@ -72,4 +72,4 @@ def test_pictures_that_differ_at_one_place_have_keys_of_their_own(tmp_path, plac
     before = bytes(content)
     content[min(int(size * place), size - 1)] ^= 0x80
     one, other = write_all(tmp_path, [before, bytes(content)])
-    assert compact_key(one) != compact_key(other)
+    assert frame_key(one) != frame_key(other)

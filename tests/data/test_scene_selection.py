@@ -9,6 +9,7 @@ from drivemim.data.detection.detection3d_dataset import FrameDetection3D
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.scene_selection import has_scenes
 from drivemim.errors import DataError
 
 
@@ -176,6 +177,30 @@ def test_a_number_is_not_a_name(build, put_images):
     for number in (61, [61]):  # what --cfg-options makes of it
         with pytest.raises(DataError, match=r"scenes: 61 \(int\) is not a name; write it in quo"):
             index.scene_rows(number)
+
+
+def test_only_unknown_names_are_missing(build, put_images, put_coco):
+    """An ambiguous name stays an error: it is there, and a run must not train on other scenes."""
+    put_images("data/0.jpg", "data/1.jpg", "data/train/2.jpg")
+    monday = {"sequence": "monday", "frame": 0}
+    index = build(
+        put_coco("data/train.json", [{"file_name": "0.jpg", **monday}]),
+        put_coco(
+            "data/more.json",
+            [{"file_name": "1.jpg", **monday}, {"file_name": "train/2.jpg"}],
+        ),
+    )
+    for there in ("more", ["more", "train:monday"], "train:*"):
+        assert has_scenes(index, there)
+    for missing in ("val", "mini_train", "tuesday", ["more", "tuesday"], "val:monday"):
+        assert not has_scenes(index, missing)
+    for ambiguous in ("train", "monday", ["tuesday", "monday"], ["monday", "tuesday"]):
+        with pytest.raises(DataError, match="have different frames|in each of the splits"):
+            has_scenes(index, ambiguous)
+    with pytest.raises(DataError, match="is not a name"):
+        has_scenes(index, ["more", 61])
+    with pytest.raises(DataError, match="selects nothing"):
+        has_scenes(index, [])
 
 
 def test_camvid_cut_within_its_folder(real_data, tmp_path):

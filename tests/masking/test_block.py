@@ -18,7 +18,7 @@ def rectangles(monkeypatch):
                 values[..., : len(rows), :] = torch.tensor(rows)
             return values
 
-        monkeypatch.setattr(MaskContext, "per_frame", drawn)
+        monkeypatch.setattr(MaskContext, "draw_per_frame", drawn)
 
     return give
 

@@ -11,14 +11,14 @@ GRID = (4, 8)
 @pytest.fixture(autouse=True)
 def draws(monkeypatch):
     """Let cameras be drawn in the order 1, 2, 0 where there are three."""
-    original = MaskContext.per_camera
+    original = MaskContext.draw_per_camera
 
     def drawn(context, *extra):
         if extra or context.clips.shape[2] != 3:
             return original(context, *extra)
         return torch.tensor([0.2, 0.8, 0.5]).expand(len(context.clips), 1, 3)
 
-    monkeypatch.setattr(MaskContext, "per_camera", drawn)
+    monkeypatch.setattr(MaskContext, "draw_per_camera", drawn)
 
 
 def hidden(clips, grid=GRID, drop_probability=1.0, **arguments):

@@ -42,14 +42,14 @@ def test_the_future_takes_what_the_past_has_no_patches_for(make_clips):
 
 def test_remainders_go_to_the_frames_with_the_highest_draws(make_clips, monkeypatch):
     """6 x 2 patches, 10 of them in the future: 2 are left for the 4 frames of the past."""
-    original = MaskContext.per_frame
+    original = MaskContext.draw_per_frame
 
     def drawn(context, *extra):
         if extra:
             return original(context, *extra)
         return torch.tensor([[[0.6, 0.1], [0.2, 0.5], [0.9, 0.8]]])
 
-    monkeypatch.setattr(MaskContext, "per_frame", drawn)
+    monkeypatch.setattr(MaskContext, "draw_per_frame", drawn)
     assert hidden(make_clips, (1, 3, 2), (1, 5), mask_ratio=0.4) == [[1, 0], [0, 1], [5, 5]]
     # 6 x 2 - 2 x 2 = 8 with a future of 2 / 5; of 3 / 5 it would be 6: 1 each and 2 more.
     assert hidden(make_clips, (1, 3, 2), (1, 5), mask_ratio=0.4, future_ratio=0.4) == [[2, 2]] * 3

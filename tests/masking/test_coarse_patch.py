@@ -14,7 +14,7 @@ def units(monkeypatch):
         def drawn(context, *extra):
             return torch.tensor(draws).expand(*context.clips.shape, *extra)
 
-        monkeypatch.setattr(MaskContext, "per_frame", drawn)
+        monkeypatch.setattr(MaskContext, "draw_per_frame", drawn)
 
     return give
 

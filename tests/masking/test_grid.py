@@ -19,7 +19,7 @@ def phase(monkeypatch):
         def drawn(context, *extra):
             return torch.tensor([down, across]).expand(*context.clips.shape, *extra)
 
-        monkeypatch.setattr(MaskContext, "per_frame", drawn)
+        monkeypatch.setattr(MaskContext, "draw_per_frame", drawn)
 
     return give
 

@@ -35,7 +35,7 @@ def draws(monkeypatch):
         def drawn(context):
             return torch.tensor(values)
 
-        monkeypatch.setattr(MaskContext, "per_clip", drawn)
+        monkeypatch.setattr(MaskContext, "draw_per_clip", drawn)
 
     return give
 

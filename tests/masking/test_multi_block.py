@@ -16,7 +16,7 @@ MIDDLE, CORNER = (0.0, 0.0, 0.5, 0.5), (0.0, 0.0, 0.99, 0.99)
 def blocks(monkeypatch):
     """Let blocks be given rows of (size, aspect, down, across), single patches decreasing draws."""
 
-    def give(*rows, method="per_frame"):
+    def give(*rows, method="draw_per_frame"):
         def drawn(context, *extra):
             frames = context.clips.shape
             if extra[-1] == 4:

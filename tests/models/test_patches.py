@@ -6,7 +6,7 @@ from drivemim.models.patches import (
     gather_patches,
     patchify,
     scatter_patches,
-    spread_rows,
+    scatter_rows,
     unpatchify,
 )
 
@@ -125,5 +125,5 @@ def test_images_are_grouped_by_number_of_visible_patches() -> None:
 
 
 def test_rows_return_to_their_places() -> None:
-    spread = spread_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([2, 0]), 3)
+    spread = scatter_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([2, 0]), 3)
     assert spread.tolist() == [[3.0, 4.0], [0.0, 0.0], [1.0, 2.0]]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from drivemim.geometry import patch_rays
-from drivemim.town.ground import Ground, draw_shadow
+from drivemim.town.ground import Ground, shadow_texture
 from drivemim.town.quads import Quads, Sprites, Texture, TextureBank
 from drivemim.town.render import draw_shadows, render
 from drivemim.town.rig import Camera, make_rig
@@ -189,7 +189,7 @@ def test_the_principal_point_is_the_middle_of_the_image_across():
 def test_a_shadow_is_as_large_as_its_rectangle():
     # The gain reaches 1 at the rectangle's edge, half a texel (1 / 64 of half a side) beyond the
     # centre of the first texel; it is full a quarter of half a side further in.
-    gain = draw_shadow(DAY)
+    gain = shadow_texture(DAY)
     assert gain.shape == (64, 64)
     depth = 1 - gain[32, 32]
     np.testing.assert_allclose(1 - gain[32, 0], depth * 4 / 64, rtol=1e-4)

@@ -2,19 +2,23 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from colour_frames import write_colour_frames, write_small_config
+from mmengine.config import Config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
+from drivemim.town import generate_town
 from drivemim.training.bare_model import evaluation_mode
+from drivemim.training.data_choice import DataSource
 from drivemim.training.hooks import ProbeFeatures
-from drivemim.training.probing import collect_patches, probe_backbone
+from drivemim.training.probing import collect_patches, frames_of, probe_backbone
 from drivemim.training.run import train
 
 PICTURES = {"default_hooks.pictures.type": "drivemim.DrawReconstructions"}
@@ -175,6 +179,40 @@ def test_another_index_has_its_own_categories(index, config, tmp_path):
     own, other = results["own"][1], results["other"][1]
     assert torch.equal((own == 1), (other == 2))
     assert not torch.equal(own, other)
+
+
+def opened(training_data, **settings):
+    """The hook after it has opened its data, beside a run on ``training_data``."""
+    hook = ProbeFeatures(transductive=True, **settings)
+    hook.open(SimpleNamespace(cfg=Config({"train_dataloader": {"dataset": training_data}})))
+    return hook
+
+
+def test_training_data_without_an_index_needs_one_in_the_hook(index):
+    own = {"type": "Mine", "image_size": (64, 96)}
+    splits = {"train": "train", "val": "val"}
+    with pytest.raises(ConfigError, match="training data has no index; set the hook's index"):
+        opened(own, **splits)
+    assert len(opened(own, **splits, index=index)._datasets["val"]) == 6
+
+
+def test_cameras_are_those_of_the_training_data(tmp_path):
+    root = generate_town(
+        tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3
+    )
+    index = DataSource(root).open(tmp_path / "run")
+    trained = {"index": str(index.path), "image_size": (64, 96), "cameras": "CAM_FRONT"}
+    scenes = dict(zip(("train", "val"), index.scenes.name, strict=True))
+
+    def cameras(training_data, **settings):
+        frames = frames_of(opened(training_data, **scenes, **settings)._datasets["val"])
+        names = [index.cameras[camera] for camera in index.frames.camera[frames.rows]]
+        return set(names)
+
+    assert cameras(trained) == {"CAM_FRONT"}
+    assert cameras(trained, cameras=["CAM_BACK"]) == {"CAM_BACK"}
+    assert len(cameras(trained, index=index.path)) == 6
+    assert len(cameras({**trained, "cameras": None})) == 6
 
 
 def test_a_resumed_run_does_not_probe_twice(config, tmp_path):

@@ -92,6 +92,14 @@ def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path, capsys):
     assert chosen(index, "vit_micro_town")[f"{DATA}.scenes"] == ["more:*", "train:*"]
 
 
+def test_an_ambiguous_name_of_a_config_is_not_replaced_by_other_scenes(tmp_path):
+    """The config's ``mini_train`` is a split and a scene of another split."""
+    write_frames(tmp_path / "d", {"mini_train": {"a": 2}, "more": {"mini_train": 1}})
+    index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "mini_train", "more"))
+    with pytest.raises(DataError, match="'mini_train' is the name of a split and of a scene"):
+        chosen(index, "vit_micro_town")
+
+
 def test_official_splits_of_nuscenes_are_known(tmp_path, capsys):
     root = generate_town(
         tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3

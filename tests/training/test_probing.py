@@ -132,9 +132,11 @@ def test_levels_are_the_backbones_maps(config, checkpoint, index):
 
 def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_path):
     scenes = {"index": index, "train": "train", "val": "val"}
-    detector = repository / "tests" / "toys" / "configs" / "detector.py"
-    with pytest.raises(ConfigError, match="its model has no encoder"):
-        probe_backbone(detector, **scenes)
+    toy = repository / "tests" / "toys" / "configs" / "detector.py"
+    with_an_encoder = repository / "configs" / "detection" / "dino_resnet50_nuscenes.py"
+    for detector, kind in ((toy, "RetinaNet"), (with_an_encoder, "DINO")):
+        with pytest.raises(ConfigError, match=rf"its model is a \S*{kind}, not a pretrainer"):
+            probe_backbone(detector, **scenes)
     with pytest.raises(
         CheckpointError, match=r"does not fit .*vit.py; give the config of .*Tensors: misshapen"
     ):

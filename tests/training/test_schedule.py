@@ -1,4 +1,4 @@
-"""Schedules against the length of the training; fixes computed by hand."""
+"""``check_schedule``: schedules that do not fit the length of the training, and their fixes."""
 
 from pathlib import Path
 
@@ -210,7 +210,7 @@ def test_milestones_count_from_where_a_schedule_begins():
     assert "param_scheduler.0 (MultiStepLR) has milestones [8], after 6 epochs" in found
 
 
-def test_the_momentums_end_is_not_the_rates():
+def test_schedules_of_rate_and_momentum_are_checked_separately():
     rate = dict(type="CosineAnnealingLR", begin=0, end=6, T_max=6)
     momentum = dict(type="CosineAnnealingMomentum", begin=0, end=12, T_max=12, eta_min=0.8)
     found = complaint([rate, momentum], **EPOCHS)
@@ -241,7 +241,7 @@ def test_steps_cycles_and_periods_of_another_length():
 
 
 def test_a_lowest_rate_above_the_rate():
-    """As is left when a command line lowers the rate of RTMDet alone."""
+    """RTMDet's own ``eta_min``, after a command line has lowered only the learning rate."""
     cosine = dict(type="CosineAnnealingLR", eta_min=2e-4, begin=6, end=12, T_max=6)
     high, low = ({"optim_wrapper": {"optimizer": {"lr": lr}}} for lr in (4e-3, 1e-4))
     assert passes(cosine, top=high, **EPOCHS)
@@ -287,7 +287,10 @@ def test_yolox_by_the_book(epochs):
     ]
     loop = dict(type="EpochBasedTrainLoop", max_epochs=epochs)
     assert passes(recipe, **loop)
-    # Where no warm-up comes first, half of the cosine is missing.
+
+
+def test_a_cosine_after_no_warm_up_must_end_at_its_period():
+    """Else half of it is missing."""
     half = dict(type="CosineAnnealingLR", begin=6, end=12, T_max=12)
     assert "has T_max=12 for 6 epochs" in complaint(half, **EPOCHS)
 

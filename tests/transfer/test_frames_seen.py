@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from seen_data import index_of, metadata_of, write_frames
 
-from drivemim.transfer.pretraining_record import describe_change
+from drivemim.transfer.record_changes import describe_change
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import torch
 from seen_data import index_of, write_frames
 
 from drivemim.compat import read_checkpoint
+from drivemim.config.loading import load_config
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.training.autocast import mixed_precision
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone
 from drivemim.transfer.exposure import Exposure, read_record
 from drivemim.transfer.frames_seen import KnownFrames
+from drivemim.transfer.pretraining_record import checkpoint_record
 from drivemim.transfer.recipe import SETTINGS
 
 SPLITS = {"train": {"a": 6, "b": 4}, "val": {"c": 5}}
@@ -58,6 +60,15 @@ def exposure(place, path, split="val"):
     index = FrameIndex.open(place / "evaluated.arrow")
     rows = np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(split)))
     return read_record(path).exposure(KnownFrames(index, rows))
+
+
+def test_a_detector_with_an_encoder_is_not_a_pretraining_run(repository, tmp_path, monkeypatch):
+    """Of a trusted file, the types in the config are not checked."""
+    cfg = load_config(repository / "configs" / "detection" / "dino_resnet50_nuscenes.py")
+    assert {"encoder", "backbone"} <= cfg.model.keys()
+    path = tmp_path / "detector.pth"
+    monkeypatch.setenv("DRIVEMIM_TRUST_CHECKPOINT", str(path))
+    assert checkpoint_record({"cfg": cfg.pretty_text}, str(path)) is None
 
 
 @pytest.mark.parametrize("start", ["export", "checkpoint"])

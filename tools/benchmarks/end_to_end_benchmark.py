@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from benchmarks.pretraining_config import load_pretraining_config
 from drivemim.arguments import ArgumentParser
 from drivemim.config.option_values import parse_value
-from drivemim.errors import ConfigError, one_line_errors
+from drivemim.errors import ConfigError
+from drivemim.process_ends import one_line_errors
 from drivemim.training.data_choice import index_key
 from drivemim.training.run_time import time_iterations
 

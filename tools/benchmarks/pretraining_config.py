@@ -23,5 +23,8 @@ def load_pretraining_config(name: str, options: Mapping[str, Any] | None = None)
     """
     config = load_config(name, options)
     if not is_pretrainer(config.get("model") or {}):
-        raise ConfigError(f"{name} is not a pretraining config: its model has no encoder")
+        model = (config.get("model") or {}).get("type")
+        raise ConfigError(
+            f"{name} is not a pretraining config: its model is a {model}, not a pretrainer"
+        )
     return config

@@ -28,8 +28,8 @@ from drivemim.arguments import ArgumentParser
 from drivemim.clips import Clips
 from drivemim.compat import cpu_attention
 from drivemim.config.loading import config_errors, dicts_in
-from drivemim.errors import one_line_errors
 from drivemim.models import FeatureTarget
+from drivemim.process_ends import one_line_errors
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
 

@@ -19,8 +19,8 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import one_line_errors
 from drivemim.models.encoders.vit import SIZES
+from drivemim.process_ends import one_line_errors
 from drivemim.registry import MODELS
 
 _PATCH = 16

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
 from drivemim.data.index.frame_keys import MAX_FILES, scene_tokens
-from drivemim.data.index.picture_digest import picture_digest, picture_key
+from drivemim.data.index.picture_digest import picture_digest, quick_digest
 
 if TYPE_CHECKING:
     from drivemim.data.index.frame_index import FrameIndex
@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
     """Find files with the same image as a file of another scene.
 
-    Copies within a scene do not count: a camera that stands still repeats its image. Files are
-    compared by the end of their content first, and those that are still equal by their whole
-    content. Of JPEG files, comments and metadata do not count (see ``picture_digest``). An image
-    that was encoded again or cropped, or a file with something appended, is not found.
+    Copies within a scene are not looked for: a camera that stands still repeats its image. Files
+    are compared by the end of their pictures first, and equal ones by their whole pictures; JPEG
+    metadata make no difference (see ``picture_digest``). An image that was encoded again or
+    cropped, or a file with something appended, is not found.
 
     Args:
         paths: of F files.
@@ -44,7 +44,7 @@ def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
         OSError: if a file cannot be read.
     """
     chosen = np.arange(len(paths))
-    for key in (picture_key, picture_digest):
+    for key in (quick_digest, picture_digest):
         keys = np.array([key(paths[place]) for place in chosen])
         shared = _in_several(keys, scene_F[chosen])
         chosen, keys = chosen[shared], keys[shared]

@@ -2,7 +2,7 @@
 
 Two indices can have the same image under different paths, tokens and scenes: CamVid's validation
 images are a split of one index and an unlabelled folder of another. So a key identifies a frame by
-its file's picture (see ``compact_key``). Files keep their keys when they are moved, copied, linked
+its file's picture (see ``frame_key``). Files keep their keys when they are moved, copied, linked
 or renamed, or get other comments and metadata; an image that is encoded again, for example at
 another size, gets a new key.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.picture_digest import compact_key
+from drivemim.data.index.picture_digest import frame_key
 from drivemim.generated import is_generated
 
 MAX_FILES = 100_000
@@ -34,7 +34,7 @@ def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]
         FileNotFoundError: if an image is missing.
     """
     paths = (index.image_path(int(row)) for row in rows)
-    return np.array([compact_key(path) for path in paths], np.uint64)
+    return np.array([frame_key(path) for path in paths], np.uint64)
 
 
 def scene_tokens(index: FrameIndex) -> list[str] | None:

@@ -1,4 +1,9 @@
-"""Digests of image files that do not depend on comments and metadata of JPEG files."""
+"""Digests of the pictures in image files.
+
+A picture is a file's content without trailing zeros and, for JPEG, without metadata: the segments
+COM and APPn before the first scan. Adobe's APP14 belongs to the picture, because it tells the
+colours.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +16,19 @@ _START, _SCAN, _COMMENT, _ADOBE = b"\xff\xd8", 0xDA, 0xFE, 0xEE
 _PADDING = b"\0"
 """Byte that cameras append to files up to the size of their buffer."""
 _BLOCK = 4096
-"""Size in bytes of the blocks of a file that ``picture_key`` and ``compact_key`` read."""
+"""Size in bytes of the blocks of a picture that ``quick_digest`` and ``frame_key`` read."""
 _PLACES = (0, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
-"""Places of ``compact_key``'s blocks in a picture: the first at its start, the last at its end."""
+"""Places of ``frame_key``'s blocks in a picture: the first at its start, the last at its end."""
 
 
-def picture_key(path: Path) -> bytes:
-    """Return the digest of the last bytes of a file's picture, of JPEG at most from its first scan.
+def quick_digest(path: Path) -> bytes:
+    """Return a digest of the last 4096 bytes of a file's picture, a quick test before the whole.
 
-    Files with the same ``picture_digest`` have the same key.
+    Only bytes from the first scan of a JPEG file on are hashed. Files with the same
+    ``picture_digest`` have the same quick digest.
 
     Raises:
-        OSError: if it does not exist or cannot be read.
+        OSError: if the file does not exist or cannot be read.
     """
     with path.open("rb") as stream:
         _, begin, end = _picture(stream)
@@ -31,15 +37,15 @@ def picture_key(path: Path) -> bytes:
         return hashlib.blake2b(stream.read(end - start), digest_size=8).digest()
 
 
-def compact_key(path: Path) -> int:
+def frame_key(path: Path) -> int:
     """Return a 64-bit key of a file's picture, from its length and blocks at six places.
 
-    A picture no longer than the six is read whole. Files with the same ``picture_digest`` have the
-    same key. If the picture is no longer than a block, the file's name counts too, with links
-    followed: two frames may have the same content if it is that short.
+    A picture of at most six blocks is read whole. Files with the same ``picture_digest`` have the
+    same key, except pictures of at most 4096 bytes. The name of such a file is hashed, too, with
+    links followed, because two frames may have the same content if it is that short.
 
     Raises:
-        OSError: if it does not exist or cannot be read.
+        OSError: if the file does not exist or cannot be read.
     """
     real = Path(os.path.realpath(path))
     with real.open("rb") as stream:
@@ -59,13 +65,12 @@ def compact_key(path: Path) -> int:
 
 
 def picture_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content without zeros at its end, of JPEG without metadata.
+    """Return the SHA-256 of a file's picture.
 
-    Metadata are the segments COM and APPn before the first scan; Adobe's APP14 counts, because it
-    tells the colours. The size in pixels is in a segment that counts.
+    The segments that give a JPEG file's size in pixels and its tables are hashed, too.
 
     Raises:
-        OSError: if it does not exist or cannot be read.
+        OSError: if the file does not exist or cannot be read.
     """
     with path.open("rb") as stream:
         tables, begin, end = _picture(stream)
@@ -77,9 +82,10 @@ def picture_digest(path: Path) -> str:
 
 
 def _picture(stream: BinaryIO) -> tuple[bytes, int, int]:
-    """Return the tables of a JPEG file that count, and where any file's picture begins and ends.
+    """Return the segments to hash of a JPEG file, and where any file's picture begins and ends.
 
-    It ends before the padding. That of another file begins with the file.
+    The picture ends before the padding. It begins at the first scan of a JPEG file, and at 0 in
+    other files.
     """
     tables, begin = _jpeg_tables(stream)
     end = stream.seek(0, 2)
@@ -93,9 +99,9 @@ def _picture(stream: BinaryIO) -> tuple[bytes, int, int]:
 
 
 def _jpeg_tables(stream: BinaryIO) -> tuple[bytes, int]:
-    """Return the segments before the first scan that count, and the position of the scan.
+    """Return a JPEG file's segments before the first scan, without metadata, and where it begins.
 
-    Of other files, and of a JPEG file without a scan, nothing and the position 0.
+    For other files, and for a JPEG file without a scan, return nothing and the position 0.
     """
     if stream.read(2) != _START:
         return b"", 0

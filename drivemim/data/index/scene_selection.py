@@ -20,23 +20,29 @@ ALL = "*"
 
 
 def has_scenes(index: FrameIndex, scenes: str | Sequence[str]) -> bool:
-    """Return whether all of the named scenes are in an index; see ``select_scenes``."""
-    try:
-        select_scenes(index, scenes)
-    except DataError:
-        return False
-    return True
+    """Return whether an index has a meaning for every name; see ``select_scenes``.
+
+    Raises:
+        DataError: if there is no name, or a name is ambiguous or not a string.
+    """
+    names = _SceneNames(index)
+    chosen = _checked(scenes, names)
+    known = [name for name in chosen if names.has(name)]
+    for name in known:
+        names.rows(name)
+    return len(known) == len(chosen)
 
 
 def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
     """Return the rows of the named scenes.
 
-    A name can be a split of the index (see ``Scenes.split``) or a scene of the index. If the index
-    has neither, it can be an official nuScenes split (``mini_train``, ``mini_val``, ``train``,
-    ``val``, ``test``, ...).
-    ``SPLIT:*`` always means a split, and ``SPLIT:SCENE`` a scene (``:SCENE`` one of no split). An
-    ambiguous name is refused. If several splits have a scene of the same name, the name is not
-    accepted without the split: half of that scene would be in another split.
+    A name means, in this order: 1. a split of the index (see ``Scenes.split``); 2. a scene of the
+    index; 3. an official nuScenes split (``mini_train``, ``mini_val``, ``train``, ``val``,
+    ``test``, ...). If 1 and 2 have different frames, the name is ambiguous and is refused.
+
+    ``SPLIT:*`` always means a split, and ``SPLIT:SCENE`` a scene (``:SCENE`` a scene without a
+    split). If several splits have a scene of the same name, only ``SPLIT:SCENE`` is accepted: the
+    name alone would mix splits.
 
     Args:
         index: the data set.
@@ -49,9 +55,20 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
         DataError: if there is no name, a name is unknown or ambiguous, or no scene of an official
             split is in the index.
     """
-    names = _SceneNames(index)
     if scenes is None:
         return np.arange(len(index.scenes))
+    names = _SceneNames(index)
+    chosen = _checked(scenes, names)
+    rows = {row for name in chosen for row in names.rows(name)}
+    return np.array(sorted(rows), np.int64)
+
+
+def _checked(scenes: str | Sequence[str], names: _SceneNames) -> list[str]:
+    """Return the names as a list.
+
+    Raises:
+        DataError: if there is none, or one is not a string.
+    """
     chosen = [scenes] if isinstance(scenes, str) or not isinstance(scenes, Iterable) else [*scenes]
     for name in chosen:
         if not isinstance(name, str):
@@ -60,9 +77,8 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
                 "the config, or as SPLIT:NAME (:NAME if it has no split)"
             )
     if not chosen:
-        raise DataError(f"scenes={scenes!r} selects nothing of {index.path}. {names.describe()}")
-    rows = {row for name in chosen for row in names.rows(name)}
-    return np.array(sorted(rows), np.int64)
+        raise DataError(f"scenes={scenes!r} selects nothing of {names.path}. {names.describe()}")
+    return chosen
 
 
 class _SceneNames:
@@ -80,6 +96,11 @@ class _SceneNames:
             if split:
                 self.splits[split].append(row)
                 self.qualified[f"{split}:{ALL}"].append(row)
+
+    def has(self, name: str) -> bool:
+        """Return whether a name has a meaning, or several."""
+        ours = (self.scenes, self.splits, self.qualified)
+        return any(name in each for each in ours) or name in self._official_splits()
 
     def rows(self, name: str) -> list[int]:
         """Return the rows of the scenes that one name means."""

@@ -6,7 +6,7 @@ Letters: G groups of frames that attend to each other, V their tokens.
 from __future__ import annotations
 
 from math import pi
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,8 @@ OCTAVES = 7
 class RayTimeEmbedding(nn.Module):
     """Fourier features of origin (metres), direction and time (seconds), then a linear map.
 
-    Each quantity has ``OCTAVES`` wavelengths: the longest is given above, each next one is half.
+    Each quantity has ``OCTAVES`` wavelengths: the longest is ``LONGEST_METRES``,
+    ``LONGEST_DIRECTION`` or ``LONGEST_SECONDS``, and each next one is half as long.
     """
 
     longest_7: Tensor
@@ -75,7 +76,7 @@ def seconds_since_first(timestamps_BTN: Tensor, valid_BTN: Tensor) -> Tensor:
 
 def check_attention_scope(scope: str) -> None:
     """Raise ``ValueError`` unless the name is one of ``AttentionScope``."""
-    if scope not in ("clip", "frame"):
+    if scope not in get_args(AttentionScope):
         raise ValueError(f"attention_scope={scope!r} must be 'clip' or 'frame'")
 
 
@@ -87,7 +88,8 @@ def usable_keys(mask: PatchMask, num_clips: int, scope: AttentionScope) -> Tenso
     group is not used.
 
     Args:
-        mask: mask of all frames of all clips; padding and invalid frames are not used.
+        mask: mask of all frames of all clips. Padding and patches of invalid frames may not be
+            attended to.
         num_clips: B.
         scope: whether a group is a clip or a frame.
 
@@ -95,7 +97,8 @@ def usable_keys(mask: PatchMask, num_clips: int, scope: AttentionScope) -> Tenso
         Bool (groups, tokens of a group), or None if all may be attended to.
     """
     present_XK, valid_X1 = mask.visible.present_XK, mask.valid_X[:, None]
-    # A frame that attends only to itself is valid, or its result is not used.
+    # With scope "frame", an invalid frame attends only to itself, and its result is not used:
+    # nothing needs to be left out.
     all_valid = scope == "frame" or all(mask.valid)
     if present_XK is None:
         if all_valid:

@@ -39,7 +39,7 @@ from drivemim.models.patches import (
     gather_patches,
     patchify,
     scatter_patches,
-    spread_rows,
+    scatter_rows,
     unpatchify,
 )
 from drivemim.registry import MODELS
@@ -280,7 +280,7 @@ class PyramidDecoder(BaseModule):
         vectors_VJF = torch.cat(vectors, dim=2)
         if rows_V is None:
             return vectors_VJF
-        return spread_rows(vectors_VJF, rows_V, len(mask.valid))
+        return scatter_rows(vectors_VJF, rows_V, len(mask.valid))
 
 
 def _build_neck(neck: Mapping[str, Any], channels: list[int], takes_list: bool) -> nn.Module:

@@ -60,13 +60,13 @@ class Mono3DHead(AnchorFreeHead):
         stacked_convs: number of convolutions of each tower.
         norm_cfg: normalisation of the towers.
         loss_cls: focal loss of the classes.
-        loss_bbox: loss of each part of a code.
+        loss_bbox: loss of each part of the code, the numbers that ``Mono3DCoder`` defines.
         loss_centerness: binary loss.
-        loss_direction: binary loss.
+        loss_direction: binary loss of the direction bit; see ``Mono3DCoder``.
         loss_attribute: loss of the attributes, where they are known.
         train_cfg: MMDetection's argument; not used.
         test_cfg: ``score_thr``, ``nms_pre`` (number of best candidates per image), ``nms`` (in the
-            bird's-eye view; None to disable it) and ``max_per_img``.
+            bird's-eye view; None to disable it) and ``max_per_img`` (-1 for no limit).
 
     Raises:
         ConfigError: if numbers of classes, levels or attributes do not fit together.
@@ -98,7 +98,8 @@ class Mono3DHead(AnchorFreeHead):
     ) -> None:
         binary = dict(type="mmdet.CrossEntropyLoss", use_sigmoid=True)
         self.class_attributes = tuple(tuple(each) for each in class_attributes)
-        self.num_attributes = 1 + max((max(row, default=-1) for row in class_attributes), default=0)
+        # At least 1: PyTorch has no convolution without outputs.
+        self.num_attributes = 1 + max((n for row in class_attributes for n in row), default=0)
         super().__init__(
             num_classes=num_classes,
             in_channels=in_channels,
@@ -135,8 +136,8 @@ class Mono3DHead(AnchorFreeHead):
         limits = self.assigner.level_limits
         if len(limits) != len(self.strides) - 1 or list(limits) != sorted(set(limits)):
             raise ConfigError(
-                f"level_limits={limits} must ascend and be one fewer than strides={self.strides}: "
-                "the last level has all larger objects"
+                f"level_limits={limits} must ascend, with one limit for every level of "
+                f"strides={self.strides} but the last, which takes all larger objects"
             )
         unknown = set(self.code_weights) - set(CODE_PARTS)
         if unknown:
@@ -198,16 +199,15 @@ class Mono3DHead(AnchorFreeHead):
             batch_gt_instances_ignore,
         )
         scores_BLC = _joined(cls_scores)
-        rows_P = torch.cat(
-            [level.positives_P + row * scores_BLC.shape[1] for row, level in enumerate(targets)]
-        )
+        L = scores_BLC.shape[1]
+        rows_P = torch.cat([image.positives_P + row * L for row, image in enumerate(targets)])
         count = float(reduce_mean(scores_BLC.new_tensor(float(len(rows_P)))).clamp(min=1))
 
         def positives(maps: Levels) -> Tensor:
             return _joined(maps).flatten(0, 1)[rows_P]
 
         def wanted(name: str) -> Tensor:
-            return torch.cat([getattr(level, name) for level in targets])
+            return torch.cat([getattr(image, name) for image in targets])
 
         attributes_P = wanted("attributes_P")
         known_P = (attributes_P >= 0).to(scores_BLC.dtype)
@@ -319,7 +319,8 @@ class Mono3DHead(AnchorFreeHead):
         for meta, *outputs in zip(batch_img_metas, *joined, strict=True):
             objects = self._objects(locations, outputs, meta, cfg)
             objects = nms_bev(objects, cfg.get("nms") if with_nms else None)
-            objects = objects[: cfg.get("max_per_img", len(objects))]
+            if (limit := cfg.get("max_per_img", -1)) >= 0:
+                objects = objects[:limit]
             objects.bboxes = _boxes(objects, meta, rescale)
             results.append(objects)
         return results

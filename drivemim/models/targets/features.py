@@ -31,11 +31,12 @@ class FeatureTarget(ReconstructionTarget):
     """Target and loss: the teacher's features of each patch.
 
     All of the teacher's maps are predicted. A map that is finer than the patches is averaged over
-    each patch. The channels of a patch are scaled to mean 0 and variance 1 in each map, so a model
-    that predicts only zeros has a loss of 1.
+    each patch. In a coarser map, several patches have the features of one position. The channels
+    of a patch are scaled to mean 0 and variance 1 in each map, so a model that predicts only zeros
+    has a loss of 1.
 
-    The teacher sees images with the normalisation of the pretraining. A training step with a frozen
-    copy of ``encoder`` computes one more forward pass of the whole images.
+    The teacher sees images with the normalisation of the pretraining. Every training step also runs
+    the teacher on the whole images, without masks.
 
     Args:
         encoder: encoder under training.
@@ -81,12 +82,12 @@ class FeatureTarget(ReconstructionTarget):
         self.checkpoint = checkpoint
         self.momentum = momentum
         self.has_weights = momentum is not None
-        """Whether a frozen teacher's weights have been loaded."""
+        """Whether the teacher can be used: it is a moving average, or its weights are loaded."""
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.register_load_state_dict_post_hook(_note_weights)  # type: ignore[no-untyped-call]
         if momentum is not None:
             self._check_same(encoder)
-        self._num_channels = self._channels_of(encoder.mask_patch_size)
+        self._num_channels = self._count_channels(encoder.mask_patch_size)
 
     def _check_same(self, encoder: nn.Module) -> None:
         shapes = [
@@ -100,9 +101,10 @@ class FeatureTarget(ReconstructionTarget):
             )
 
     @torch.no_grad()
-    def _channels_of(self, side: int) -> int:
-        """Return the channels of all maps together."""
-        image_1CHW = torch.zeros(1, 3, _TRIAL_GRID * side, _TRIAL_GRID * side)
+    def _count_channels(self, patch_size: int) -> int:
+        """Return the sum of the channels of the teacher's maps, from a trial with a small image."""
+        side = _TRIAL_GRID * patch_size
+        image_1CHW = torch.zeros(1, 3, side, side)
         return sum(each.shape[1] for each in self.teacher(image_1CHW))
 
     def train(self, mode: bool = True) -> FeatureTarget:

@@ -135,7 +135,7 @@ class ReconstructionTarget(Target):
             predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]),
             self(images_BTNCHW, mask),
             clips.valid_BTN,
-            mask.hidden_weights(clips.shape),
+            mask.hidden_present(clips.shape),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ class ProbeFeatures(InspectionHook):
         index: index of the labelled frames; None for the index of the training data, the first one
             if there are several.
         class_map: class of each category of that index, see ``ClipDataset``; None for the training
-            data's own if the index is theirs.
+            data's own if ``index`` is None.
+        cameras: name of a camera, or names of several; None for the training data's own if
+            ``index`` is None, and for all cameras of another index.
         interval: iterations between probes; None for 20 in the run. There is always one after the
             last iteration.
         frames: number of frames of each split, evenly spread.
@@ -60,6 +62,7 @@ class ProbeFeatures(InspectionHook):
         val: str | Sequence[str],
         index: str | Path | None = None,
         class_map: Mapping[str, str] | None = None,
+        cameras: str | Sequence[str] | None = None,
         interval: int | None = None,
         frames: int = 200,
         level: int = -1,
@@ -70,6 +73,7 @@ class ProbeFeatures(InspectionHook):
         self.splits = {"train": train, "val": val}
         self.index = index
         self.class_map = class_map
+        self.cameras = cameras
         self.frames = frames
         self.level = level
         self.transductive = transductive
@@ -79,25 +83,38 @@ class ProbeFeatures(InspectionHook):
         """Open the data, and probe the weights that the run starts from.
 
         Raises:
-            ConfigError: if the run is not a pretraining, or it sees images of ``val``.
+            ConfigError: if the run is not a pretraining, no index is known, or the run sees images
+                of ``val``.
             DataError: if a scene is unknown, a class does not occur, or ``val`` has images of
                 ``train``.
         """
         super().before_train(runner)
-        if runner.iter == 0 or not self.is_due(runner, runner.iter):  # by the run that is resumed
+        # If a resumed run is due here, the run before it made this probe.
+        if runner.iter == 0 or not self.is_due(runner, runner.iter):
             self.look(runner, runner.iter)
 
     def open(self, runner: Any) -> None:
-        """Open the labelled frames, and compare them with the training data."""
-        part = next(part for part in dicts_in(runner.cfg.train_dataloader) if "index" in part)
-        settings = {"index": self.index or part["index"], "classes": part.get("classes")}
-        if self.index is None:  # Another index has its own categories and folders.
-            settings |= {key: part[key] for key in ("class_map", "data_root") if key in part}
-        if self.class_map is not None:
-            settings["class_map"] = self.class_map
+        """Open the labelled frames, and compare them with the training data.
+
+        Raises:
+            ConfigError: if no index is known, or the run sees images of ``val``.
+        """
+        parts = dicts_in(runner.cfg.train_dataloader)
+        trained: Mapping[str, Any] = next((part for part in parts if "index" in part), {})
+        if self.index is None and not trained:
+            raise ConfigError(
+                "ProbeFeatures: the training data has no index; set the hook's index to that of "
+                "labelled frames"
+            )
+        settings = {"index": self.index or trained["index"], "classes": trained.get("classes")}
+        if self.index is None:  # Another index has its own categories, folders and cameras.
+            own = ("class_map", "data_root", "cameras")
+            settings |= {key: trained[key] for key in own if key in trained}
+        given = {"class_map": self.class_map, "cameras": self.cameras}
+        settings |= {key: value for key, value in given.items() if value is not None}
         self._datasets = probe_datasets(training_image_size(runner.cfg), settings, self.splits)
         if not self.transductive:
-            self._check_apart(clip_datasets(runner.train_dataloader.dataset))
+            self._check_unseen(clip_datasets(runner.train_dataloader.dataset))
 
     def inspect(self, runner: Any, model: Any, iteration: int) -> None:
         """Compute the features, and train and evaluate the classifier."""
@@ -119,10 +136,10 @@ class ProbeFeatures(InspectionHook):
             logger="current",
         )
 
-    def _check_apart(self, trained: Any) -> None:
+    def _check_unseen(self, training_sets: Iterable[ClipDataset]) -> None:
         """Refuse a pretraining that sees images of ``val``."""
         val = frames_of(self._datasets["val"])
-        for dataset in trained:
+        for dataset in training_sets:
             seen = frames_of(dataset)
             if shared := len(shared_frames(val.index, val.rows, seen.index, seen.rows)):
                 raise ConfigError(

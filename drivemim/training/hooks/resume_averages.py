@@ -1,4 +1,4 @@
-"""Hook that gives a resumed run the trained weights where averaged ones come or go."""
+"""Hook for resuming after ``EMAHook`` was added to the config, or removed from it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ResumeAverages(Hook):
         """
         if not is_resumed(runner):
             return
-        averages = any(isinstance(each, EMAHook) for each in runner.hooks)
-        if averages == ("ema_state_dict" in checkpoint):
+        has_ema_hook = any(isinstance(each, EMAHook) for each in runner.hooks)
+        if has_ema_hook == ("ema_state_dict" in checkpoint):
             return
         path = runner.cfg.get("load_from") or "the checkpoint"
-        if averages:
+        if has_ema_hook:
             line = (
                 f"{path} has no averaged weights: those of EMAHook start from its trained weights "
                 f"at iteration {checkpoint['meta']['iter']}"
@@ -49,8 +49,8 @@ class ResumeAverages(Hook):
             if lacking := checkpoint["state_dict"].keys() - trained.keys():
                 raise CheckpointError(
                     f"{path} lacks the trained weights of {len(lacking)} tensors, "
-                    f"{min(lacking)} among them: its ema_state_dict has only a part; take an "
-                    "earlier checkpoint"
+                    f"{min(lacking)} among them: its ema_state_dict has only a part; take "
+                    "another checkpoint"
                 )
             checkpoint["state_dict"] = trained
             line = (

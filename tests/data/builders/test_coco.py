@@ -90,8 +90,7 @@ def test_cocovid_gives_sequences_and_tracks(put_coco, put_images, tmp_path):
     assert index.frames.next.tolist() == [1, -1, -1]
 
 
-def test_a_video_without_a_name_and_ones_own_fields(put_coco):
-    """``sequence`` and ``frame`` win over ``video_id`` and ``frame_id``."""
+def test_sequence_and_frame_win_over_video_id_and_frame_id(put_coco):
     path = put_coco(
         "labels.json",
         [
@@ -141,7 +140,7 @@ def test_an_instance_outside_a_video_is_not_a_track(put_coco, caplog):
         ({}, [{"bbox": [1, 2, 3, 4, 5]}], {}, "is not a COCO file: .*length 4"),
     ],
 )  # fmt: skip
-def test_ambiguous_files_are_refused(put_coco, image, annotations, sections, message):
+def test_invalid_files_are_refused(put_coco, image, annotations, sections, message):
     path = put_coco("labels.json", [{"file_name": "0.jpg", **image}], annotations, **sections)
     with pytest.raises(ValueError, match=rf"labels\.json.*{message}"):
         read_coco(path)
@@ -189,13 +188,15 @@ def test_a_size_that_is_not_the_files_is_refused(put_coco, put_images, tmp_path)
 
 
 def test_real_files_have_no_field_that_is_not_read(real_data, caplog):
-    for name in ("camvid/train.json", "camvid/val.json", "idd/train.json", "idd/val.json"):
-        path = real_data / name
-        if path.is_file():
-            parsed = read_coco(path)
-            listed = json.loads(path.read_text())
-            count = sum(len(parsed.boxes_of(image.id)) for image in parsed.images)
-            assert count == len(listed["annotations"])
+    names = ("camvid/train.json", "camvid/val.json", "idd/train.json", "idd/val.json")
+    found = [real_data / name for name in names if (real_data / name).is_file()]
+    if not found:
+        pytest.skip("no COCO file of CamVid or IDD")
+    for path in found:
+        parsed = read_coco(path)
+        listed = json.loads(path.read_text())
+        count = sum(len(parsed.boxes_of(image.id)) for image in parsed.images)
+        assert count == len(listed["annotations"])
     assert caplog.messages == []
 
 
@@ -204,8 +205,8 @@ def test_a_category_that_no_class_map_knows_is_named_when_indexing(
 ):
     put_images("0.jpg")
     names = [{"id": 1, "name": "autorickshaw"}, {"id": 2, "name": "dragon"}]
-    boxes = [{"bbox": [1, 2, 3, 4], "category_id": 2}]
-    coco = put_coco("labels.json", ["0.jpg"], boxes, categories=names)
+    dragons = [{"bbox": [1, 2, 3, 4], "category_id": 2}]
+    coco = put_coco("labels.json", ["0.jpg"], dragons, categories=names)
     build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
     assert [line for line in caplog.messages if "without a class" in line] == [
         "categories without a class: 'dragon'. A config of the default classes maps each to "

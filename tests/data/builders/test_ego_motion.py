@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drivemim.data.index.builders.plausibility import (
+from drivemim.data.index.builders.plausible_poses import (
     check_direction_of_motion,
     check_upright_rotations,
 )

@@ -8,12 +8,9 @@ import pytest
 
 from drivemim.data.index.arrow import strings
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.data.index.builders.plausibility import (
-    ENOUGH_BOXES,
-    check_camera_rotations,
-    check_relative,
-    check_upright_rotations,
-)
+from drivemim.data.index.builders.nuscenes_tables import check_relative
+from drivemim.data.index.builders.plausible_camera_rotations import check_camera_rotations
+from drivemim.data.index.builders.plausible_poses import ENOUGH_BOXES, check_upright_rotations
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.frame_index import FrameIndex
 

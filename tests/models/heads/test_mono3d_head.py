@@ -222,6 +222,19 @@ def test_an_object_has_an_attribute_of_its_class():
     assert chosen == {CAR: 3, PERSON: 0, CONE: -1}
 
 
+def test_classes_may_all_be_without_attributes():
+    head = make_head(class_attributes=[[], [], []])
+    car = sample_of(
+        (CAR, [0.0, 0.0, 8.0], [2.0, 4.0, 1.5], 1.0, [1.0, 2.0], -1, [44, 28, 52, 36.0])
+    )
+    losses, found = gradients(head, car)
+    assert losses["loss_attribute"].item() == 0
+    assert all(each.isfinite().all() for each in found.values())
+    cfg = dict(score_thr=0.0, nms_pre=5, max_per_img=-1)
+    (objects,) = head.predict_by_feat(*head(features()), [car.metainfo], cfg=cfg)
+    assert objects.attributes.tolist() == [-1] * 5  # -1 is no limit, as in MMDetection
+
+
 def test_boxes_bound_the_visible_part_of_the_object():
     """A cube of 2 m, 8 m straight ahead: its near face is at 7 m along a level view."""
     level = torch.tensor([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]])

@@ -1,3 +1,5 @@
+"""Histograms of oriented gradients, with numbers by hand."""
+
 from math import cos, pi, sin
 
 import numpy as np
@@ -15,7 +17,7 @@ def ramp(angle: float, slope: float = 0.5) -> torch.Tensor:
 
 
 def inner(histograms: torch.Tensor) -> np.ndarray:
-    """Bins of the square at (1, 1), whose gradients touch no border."""
+    """Histogram of the cell at (1, 1), none of whose gradients touches the border."""
     return histograms[0, :, 1, 1].numpy()
 
 

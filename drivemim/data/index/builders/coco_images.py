@@ -23,8 +23,9 @@ def base_folder(parsed: CocoFile, roots: Sequence[Path], real: RealPaths) -> Pat
         real: cache of real paths, to compare files.
 
     Returns:
-        the COCO file's own folder if it is in a root and has any of the images; else the root
-        that has any of them. Absolute paths do not count.
+        the COCO file's own folder if it is in a root and has any of the images with relative paths;
+        else the root that has any of them. If all paths are absolute: the COCO file's own folder
+        if it is in a root, else the first root.
 
     Raises:
         FileNotFoundError: if no folder has any of the images.
@@ -59,7 +60,10 @@ def base_folder(parsed: CocoFile, roots: Sequence[Path], real: RealPaths) -> Pat
 def touched_roots(
     parsed: CocoFile, base: Path, roots: Sequence[Path], real: RealPaths
 ) -> set[Path]:
-    """Return the roots that contain images of a COCO file, or the folder its paths start from."""
+    """Return the roots that a COCO file describes.
+
+    These contain one of its images or ``base``. They are not searched for other images.
+    """
     folders = {Path(real(base / image.file_name)).parent for image in parsed.images}
     if not all(os.path.isabs(image.file_name) for image in parsed.images) or not folders:
         folders.add(Path(real(base)))

@@ -28,7 +28,11 @@ _LARGE = 300
 _SCALES = (1.25, 4 / 3, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 """Usual factors by which images are made smaller."""
 _NEARLY = 0.9
-"""Fraction of a scaled image that boxes reach across, if they are of the larger image."""
+"""Fraction of the larger image's side that its boxes must reach for this factor to be suggested."""
+_MIN_REACH = 1.1
+"""Smallest such reach, in sides of the image, for any factor to be suggested."""
+_TOLERANCE = 1.01
+"""Factor by which boxes may reach beyond the larger image: its size was rounded."""
 
 
 def _from_corners(x: float, y: float, width: float, height: float) -> Corners:
@@ -49,8 +53,9 @@ _READINGS: dict[str, Callable[[float, float, float, float], Corners]] = {
 def check_units(path: Path, boxes: Sequence[tuple[CocoImage, Corners]]) -> None:
     """Refuse boxes in wrong units; warn of boxes that are clipped, empty or maybe in percent.
 
-    Boxes that reach out of their images are refused if all fit in another format, or if they are
-    most; the message names the format, or the factor by which images were made smaller.
+    Boxes that reach out of their images are refused if they are at least 3 and 3 % of the boxes,
+    and all would fit in another format; or if they are at least 3 and most boxes. The message names
+    the format, or the factor by which images were made smaller. Other cases give a warning.
 
     Args:
         path: the COCO file, for messages.
@@ -94,7 +99,7 @@ def _check_inside(path: Path, boxes: Sequence[tuple[CocoImage, Corners]]) -> Non
     counts = ", and ".join(f"{count} would as {name}" for name, count in others.items())
     problem = f"{problem}; {counts}"
     if len(cut) >= _FEW:
-        problem += _scale(boxes)
+        problem += _advice_on_scale(boxes)
     if len(cut) >= _FEW and 2 * len(cut) > len(boxes):
         raise DataError(f"{problem}. Give bbox as x, y, width, height in pixels of the images")
     _LOG.warning("%s. They are read as x, y, width, height, and cut at the border", problem)
@@ -112,13 +117,16 @@ def _is_outside(image: CocoImage, corners: Corners) -> bool:
     )
 
 
-def _scale(boxes: Sequence[tuple[CocoImage, Corners]]) -> str:
-    """Return the factor by which images may have been made smaller than their boxes; else ""."""
+def _advice_on_scale(boxes: Sequence[tuple[CocoImage, Corners]]) -> str:
+    """Return advice if all boxes would fit divided by a usual factor; else an empty string.
+
+    The images may have been made smaller after the boxes were drawn.
+    """
     if any(min(corners) < -_ROUNDING for _, corners in boxes):
         return ""
     reach = max(max(x2 / image.width, y2 / image.height) for image, (_, _, x2, y2) in boxes)
-    scale = next((each for each in _SCALES if reach <= each * 1.01), None)
-    if scale is None or reach < max(_NEARLY * scale, 1.1):
+    scale = next((each for each in _SCALES if reach <= each * _TOLERANCE), None)
+    if scale is None or reach < max(_NEARLY * scale, _MIN_REACH):
         return ""
     return (
         f". All would fit divided by {scale:.3g}: if the images were made smaller by that factor "

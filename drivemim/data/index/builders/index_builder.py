@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from drivemim.data.classes import describe_unmapped
-from drivemim.data.index.builders import plausibility, plausible_intrinsics
+from drivemim.data.index.builders import (
+    plausible_camera_rotations,
+    plausible_intrinsics,
+    plausible_poses,
+    plausible_sizes,
+)
 from drivemim.data.index.builders.lens_distortion import Lens, refuse_distortion
 from drivemim.data.index.builders.recorded_parts import RecordedCamera
 from drivemim.data.index.builders.recorded_scene import RecordedScene
@@ -268,10 +273,10 @@ def _used_cameras(builder: IndexBuilder) -> tuple[list[RecordedCamera], SourceRo
 def _check_cameras(builder: IndexBuilder) -> None:
     cameras, rows = _used_cameras(builder)
     rotation = np.array([camera.mount[3:] for camera in cameras])
-    plausibility.check_camera_rotations(
+    plausible_camera_rotations.check_camera_rotations(
         rows, rotation, as_written=builder.camera_rotations_as_written
     )
-    plausibility.warn_of_low_cameras(rows, np.array([camera.mount[2] for camera in cameras]))
+    plausible_sizes.warn_of_low_cameras(rows, np.array([camera.mount[2] for camera in cameras]))
 
 
 def _check_principal_points(builder: IndexBuilder) -> None:
@@ -332,14 +337,14 @@ def _check_ego_poses(builder: IndexBuilder) -> None:
         *(trajectory.poses_P7 for trajectory in trajectories),
         *(pose[None] for _, pose in file_poses),
     ]
-    plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
-    plausibility.check_direction_of_motion(
+    plausible_poses.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
+    plausible_poses.check_direction_of_motion(
         [(each.rows.file(0), each.times_P, each.poses_P7) for each in trajectories]
         + [drive for scene in builder.scenes if (drive := _given_poses(scene))]
     )
 
 
-def _given_poses(scene: RecordedScene) -> plausibility.Drive | None:
+def _given_poses(scene: RecordedScene) -> plausible_poses.Drive | None:
     """Return the poses that were given with a scene's images and scans, in the order of time.
 
     None if there are no such poses.
@@ -363,11 +368,11 @@ def _check_boxes(builder: IndexBuilder) -> None:
     rows = SourceRows.join([box_rows(scene) for scene in scenes], [len(s.boxes) for s in scenes])
     boxes_3d = [boxes for scene in scenes for boxes in scene.boxes.boxes_3d]
     rotation = np.concatenate([rotation for _, _, rotation in boxes_3d])
-    plausibility.check_upright_rotations(rows, rotation, plausibility.ENOUGH_BOXES)
+    plausible_poses.check_upright_rotations(rows, rotation, plausible_poses.ENOUGH_BOXES)
     names = [name for scene in scenes for name in scene.boxes.columns["categories"]]
     categories = sorted(set(names))
     positions = {name: position for position, name in enumerate(categories)}
-    plausibility.warn_of_wide_vehicles(
+    plausible_sizes.warn_of_wide_vehicles(
         rows.file(0),
         categories,
         np.array([positions[name] for name in names], np.int64),

@@ -16,7 +16,7 @@ from drivemim.data.classes import ATTRIBUTES, VISIBILITY_LEVELS
 from drivemim.data.index.arrow import strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
-from drivemim.data.index.builders import plausibility
+from drivemim.data.index.builders import plausible_poses, plausible_sizes
 from drivemim.data.index.builders.columns import Section
 from drivemim.data.index.builders.nuscenes_links import check_neighbours, check_objects
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
@@ -81,7 +81,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     warn_of_automatic(folder, "sample_annotation", rows)
     center, size, rotation = _boxes_3d(folder, rows, token)
     category_names, path = [row.name for row in categories], folder / "sample_annotation.json"
-    plausibility.warn_of_wide_vehicles(path, category_names, track_category[track], size)
+    plausible_sizes.warn_of_wide_vehicles(path, category_names, track_category[track], size)
     velocity = box_velocity(center, times, before, after)
 
     # A stable sort keeps the table's order, in which the devkit lists a sample's annotations.
@@ -145,7 +145,7 @@ def _boxes_3d(
                       "has a size that is not above 0")  # fmt: skip
     tables.check_rotations(folder, "sample_annotation", token, rotation)
     source_rows = SourceRows.of_table(folder, "sample_annotation", token)
-    plausibility.check_upright_rotations(source_rows, rotation, plausibility.ENOUGH_BOXES)
+    plausible_poses.check_upright_rotations(source_rows, rotation, plausible_poses.ENOUGH_BOXES)
     return center, size, rotation
 
 

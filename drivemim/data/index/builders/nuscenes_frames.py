@@ -18,10 +18,12 @@ from drivemim.array_types import Floats, Ints
 from drivemim.data.index.arrow import strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
-from drivemim.data.index.builders import plausibility, plausible_intrinsics
+from drivemim.data.index.builders import plausible_intrinsics
 from drivemim.data.index.builders.columns import Section, links_in_time
 from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.data.index.builders.plausible_camera_rotations import check_camera_rotations
+from drivemim.data.index.builders.plausible_poses import check_upright_rotations
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import microseconds, warn_of_pose_times
 from drivemim.errors import DataError
@@ -124,7 +126,7 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
     rows = SourceRows.of_table(folder, "calibrated_sensor", tokens)
     plausible_intrinsics.check_intrinsics(rows, intrinsics)
     of_cameras = np.flatnonzero(is_camera)
-    plausibility.check_camera_rotations(
+    check_camera_rotations(
         rows.take(of_cameras), mounts[of_cameras, 3:], as_written=rotations_as_written
     )
     return Rig(
@@ -211,7 +213,7 @@ def read_sensor_data(
     plausible_intrinsics.check_principal_points(
         SourceRows.of_table(folder, "sample_data", token), center, size, is_image & valid
     )
-    plausibility.check_relative(folder, token, [row.filename for row in rows])
+    tables.check_relative(folder, token, [row.filename for row in rows])
     path = strings([normpath(posix_name(row.filename)) for row in rows])
     if pc.count_distinct(path).as_py() < len(path):
         tables.check_rows(folder, "sample_data", token, tables.repeats(path.to_pylist()),
@@ -259,9 +261,7 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
     values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
     tokens = tables.tokens_of(rows)
     tables.check_rotations(folder, "ego_pose", tokens, values[:, 3:])
-    plausibility.check_upright_rotations(
-        SourceRows.of_table(folder, "ego_pose", tokens), values[:, 3:]
-    )
+    check_upright_rotations(SourceRows.of_table(folder, "ego_pose", tokens), values[:, 3:])
     times = np.array([np.nan if row.timestamp is None else row.timestamp for row in rows], float)
     warn_of_pose_times(folder, data.timestamp[chosen], times[pose])
     poses = np.zeros((len(used), 7))

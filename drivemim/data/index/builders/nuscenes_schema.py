@@ -49,7 +49,10 @@ class Attribute(TableRow, gc=False):
 
 
 class Visibility(TableRow, gc=False):
-    """visibility.json. The level is the visible fraction. Ignored: descriptions."""
+    """visibility.json.
+
+    ``level`` is the name of a range of the visible fraction, such as v0-40. Ignored: descriptions.
+    """
 
     level: str = ""
     ignored: ClassVar[frozenset[str]] = frozenset({"description"})
@@ -84,8 +87,8 @@ class CalibratedSensor(TableRow, gc=False):
 class EgoPose(TableRow, gc=False):
     """ego_pose.json.
 
-    The time, in nuScenes that of the sample_data that refers to the pose, is only compared with it.
-    Ignored: speeds, accelerations and geographic coordinates.
+    ``timestamp`` is only compared with that of the sample_data that refers to the pose; they are
+    equal in nuScenes. Ignored: speeds, accelerations and geographic coordinates.
     """
 
     translation: Vector
@@ -127,7 +130,8 @@ class Sample(TableRow, gc=False):
 class SampleData(TableRow, gc=False):
     """sample_data.json; ``timestamp`` in microseconds.
 
-    Ignored: the file format, which is read from the file's first bytes.
+    T4's ``is_valid``: rows with false are left out. Ignored: the file format, which is read from
+    the file's first bytes.
     """
 
     sample_token: str
@@ -147,7 +151,8 @@ class SampleData(TableRow, gc=False):
 class SampleAnnotation(TableRow, gc=False):
     """sample_annotation.json.
 
-    Ignored: velocity and acceleration; velocity is computed like in the devkit.
+    T4's ``automatic_annotation``: drawn by a model; such rows are counted in a warning. Ignored:
+    velocity and acceleration; velocity is computed like in the devkit.
     """
 
     sample_token: str
@@ -184,8 +189,9 @@ class ImageSample(TableRow, gc=False):
 class ObjectAnnotation(TableRow, gc=False):
     """nuImages' object_ann.json: ``bbox`` is x1, y1, x2, y2 in pixels.
 
-    Ignored: masks; the object's track, which has only one image per scene; the direction and the
-    digit of traffic lights.
+    T4's ``automatic_annotation``: drawn by a model; such rows are counted in a warning. Ignored:
+    masks; T4's ``instance_token``, because only one image per scene is annotated, so every box is
+    its own track; the direction and the digit of traffic lights.
     """
 
     sample_data_token: str

@@ -257,3 +257,18 @@ def check_rotations(
     """Refuse quaternions (rows, 4) of length 0."""
     is_zero = np.linalg.norm(rotation, axis=1) < 1e-6
     check_rows(folder, table, tokens, is_zero, "has a rotation of length 0")
+
+
+def check_relative(folder: Path, tokens: pa.Array, paths: list[str]) -> None:
+    """Refuse a ``filename`` that is an absolute path.
+
+    Raises:
+        DataError: naming the first such row.
+    """
+    wrong = [row for row, path in enumerate(paths) if path.startswith("/")]
+    if wrong:
+        raise DataError(
+            f"{folder / 'sample_data'}.json: filename {paths[wrong[0]]!r} of "
+            f"{tokens[wrong[0]].as_py()!r} begins with / ({len(wrong)} such rows); write it "
+            "relative to the data root, as samples/CAM_FRONT/name.jpg"
+        )

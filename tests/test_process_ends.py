@@ -1,21 +1,23 @@
 """One line for an error, also from one of several processes."""
 
+import json
 import signal
 import sys
 
 import pytest
 
 import drivemim.cli
-import drivemim.errors
+import drivemim.process_ends
 from drivemim.arguments import ArgumentParser
-from drivemim.errors import ConfigError, RunStopped, one_line_errors, one_line_stops, process_rank
+from drivemim.errors import ConfigError, RunStopped
+from drivemim.process_ends import one_line_errors, one_line_stops, process_rank
 
 
 @pytest.fixture
 def waits(monkeypatch):
     """Seconds that a process has waited, instead of waiting."""
     waited = []
-    monkeypatch.setattr(drivemim.errors.time, "sleep", waited.append)
+    monkeypatch.setattr(drivemim.process_ends.time, "sleep", waited.append)
     return waited
 
 
@@ -70,10 +72,13 @@ def test_a_wrong_option_is_reported_by_rank_zero(monkeypatch, waits, capsys):
     (RunStopped("Stopped", number=signal.SIGTERM, advice="Go on"), 143, "Stopped. Go on"),
     (RunStopped("Stopped", number=signal.SIGINT), 130, "Stopped"),
 ])  # fmt: skip
-def test_stops_have_the_status_that_shells_give_them(monkeypatch, waits, capsys, error, status,
-                                                     line):  # fmt: skip
+def test_stops_have_the_status_that_shells_give_them(monkeypatch, waits, capsys, tmp_path, error,
+                                                     status, line):  # fmt: skip
+    told = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(told))
     assert leave(error) == status
     assert capsys.readouterr().err == f"{line}\n"
+    assert json.loads(told.read_text())["message"] == line
     monkeypatch.setenv("RANK", "1")
     assert leave(error, "pytorch") == status
     assert capsys.readouterr().err == ""
