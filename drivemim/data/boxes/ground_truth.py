@@ -26,8 +26,8 @@ LONGEST_STILL = 500_000
 """Microseconds before an object's first annotation during which it is assumed to stand still where
 it is annotated; before that, it has no box. This is the time between nuScenes' samples."""
 LONGEST_LINK = 1_500_000
-"""Maximum microseconds between two boxes of a track to interpolate the boxes of keyframes. Images of
-a recording between annotated moments that are further apart have no boxes at all."""
+"""Maximum microseconds between two boxes of a track to interpolate the boxes of keyframes. If the
+annotated moments of a recording are further apart, images between them have no boxes at all."""
 _MAX_EXTRAPOLATION = 0.5
 """Limit of extrapolation in keyframes, as a fraction of the time between two samples. If a camera
 has as many images as there are annotated moments, an image is at most half of this time away from

@@ -18,8 +18,8 @@ class LoadReducedImage:
 
     The image has exactly the pixels that pretraining reads at this size, see ``read_image``. The
     transform replaces MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and ``Resize``
-    together. ``instances`` keeps the pixels of the stored image, like rescaled predictions, so
-    metrics compare the two.
+    together. The boxes in ``instances`` stay in pixels of the stored image. Metrics compare them
+    with predictions, which MMDetection rescales to the stored image.
 
     Args:
         image_size: height and width, pixels.
@@ -120,6 +120,7 @@ class LoadReducedInstances:
 
 
 def _check_first(name: str, results: dict[str, Any]) -> None:
+    """Check that no transform before the one with this name loaded the image or boxes."""
     if "img" in results or "gt_bboxes" in results:
         raise ValueError(
             f"{name} loads image and boxes itself; take LoadImageFromFile, "

@@ -36,6 +36,7 @@ from drivemim.files import ensure_writable, partial_path, remove_abandoned
 from drivemim.geometry.poses import sensor_pose
 
 FORMAT = 3
+"""Version of the file's layout; files of other versions are refused."""
 _METADATA = b"drivemim"
 
 
@@ -46,8 +47,8 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
         source: ``nuscenes``, ``nuimages``, ``frames``, ``rig`` or ``custom``.
         version: the data set's version folder; ``""`` for other sources than tables.
         data_root: folder that the frames' paths are relative to.
-        command: the command that builds it again.
-        tables: the files it was built from, relative to ``data_root``.
+        command: the command that builds the index again.
+        tables: the files that the index was built from, relative to ``data_root``.
         copies: pairs of rows of frames, little-endian int64: each frame that is identical to
             one of another scene, and the first frame with the same content; None if copies were not
             searched.
@@ -161,8 +162,8 @@ class FrameIndex:
     def copies(self) -> Ints:
         """Rows (C, 2) of frames that are identical to a frame of another scene.
 
-        The second column is the first frame with the same content. Images of nuScenes' and
-        nuImages' tables are not compared; indices that were built before this have no rows.
+        The second column is the first frame with the same content. There are no rows for nuScenes'
+        and nuImages' tables, whose images are not compared, and in indices of older versions.
         """
         return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
 
@@ -237,11 +238,11 @@ class FrameIndex:
 
 
 def check_out(out: str | os.PathLike[str]) -> None:
-    """Refuse an output path that is not an index's or cannot be written, before anything is read.
+    """Check that an index can be written to a path, before anything is read.
 
     Raises:
-        DataError: if its suffix is not ``.arrow``.
-        OSError: with the reason and the fix.
+        DataError: if the path's suffix is not ``.arrow``.
+        OSError: if the file cannot be written, with the reason and the fix.
     """
     path = Path(out)
     if not path.name.endswith(".arrow"):
@@ -281,13 +282,13 @@ def write_index(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path)
-    beside = partial_path(path)
+    partial = partial_path(path)
     try:
-        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-        beside.replace(path)
+        partial.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _reopen(path: Path, data_root: Path) -> FrameIndex:
@@ -315,9 +316,9 @@ def describe_missing_index(path: Path) -> str:
         found = sorted(str(other) for other in path.glob("*.arrow"))
         hint = f"it holds {', '.join(found[:3])}" if found else "build one with drivemim index"
         return f"{path} is a folder, not an index; {hint}"
-    there = [other.name for other in path.parent.glob("*.arrow")]
+    others = [other.name for other in path.parent.glob("*.arrow")]
     return f"no index at {path}" + (
-        did_you_mean(path.name, there)
+        did_you_mean(path.name, others)
         or f"; build it with drivemim index nuscenes, nuimages, frames or rig (... --out {path})"
     )
 
