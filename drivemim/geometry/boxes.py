@@ -26,6 +26,7 @@ _CORNER_SIGNS = np.array(
     ],
     dtype=np.float64,
 )  # fmt: skip
+# Corners at the two ends of each edge.
 _EDGES = np.array(
     [
         [0, 1], [1, 2], [2, 3], [3, 0],

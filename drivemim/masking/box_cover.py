@@ -109,8 +109,8 @@ def _covered(low_M: Tensor, high_M: Tensor, length: int) -> Tensor:
     own_M = ((low_M + high_M) / 2).floor().clamp(0, length - 1)
     start_M, stop_M = (low_M - 0.5).ceil(), (high_M - 0.5).ceil()
     contains_none_M = start_M >= stop_M
-    # Even a box that contains a patch's centre need not contain that of its own patch: it may end
-    # exactly there.
+    # The end of a box is exclusive. So a box that ends at the centre of its own patch (the one with
+    # the box's centre) may contain only a neighbour's centre.
     start_M = torch.where(contains_none_M, own_M, torch.minimum(start_M, own_M))
     stop_M = torch.where(contains_none_M, own_M + 1, torch.maximum(stop_M, own_M + 1))
     return span(start_M, stop_M, length)

@@ -37,6 +37,7 @@ from drivemim.registry import MASKS
 
 Mode = Literal["prefer", "quota", "protect"]
 BudgetFraction = float | Mapping[str, float]
+"""Fraction of the budget for all objects, or a fraction per class name."""
 
 _MODES = ("prefer", "quota", "protect")
 

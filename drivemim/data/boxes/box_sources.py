@@ -20,7 +20,9 @@ from drivemim.geometry.boxes import transform_boxes
 from drivemim.registry import BOX_SOURCES
 
 ClassMap = Mapping[str, str | None]
+"""Class by category, or None for no class."""
 BoxOrigin = Literal["annotations", "detector", "images"]
+"""Where boxes come from; see ``BoxSource.origin``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,8 @@ class _Result(msgspec.Struct, gc=False):
 
 
 class _Image(msgspec.Struct, gc=False):
+    """An image of a COCO file; a width or height of 0 is unknown."""
+
     id: Id
     file_name: str
     width: int = 0
@@ -47,6 +49,8 @@ class _Image(msgspec.Struct, gc=False):
 
 
 class _Category(msgspec.Struct, gc=False):
+    """A category of a COCO file."""
+
     id: Id
     name: str
 

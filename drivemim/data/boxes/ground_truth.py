@@ -167,7 +167,7 @@ def _move(
     if len(positions) == 0:
         return
     boxes, (old, new) = index.boxes, links
-    start, end = (index.samples.timestamp[boxes.sample[each]] for each in links)
+    start, end = (index.samples.timestamp[boxes.sample[box]] for box in links)
     fraction = (time - start) / (end - start)
     fraction = np.clip(fraction, -max_extrapolation, 1 + max_extrapolation)
     center = boxes.center[old]
@@ -191,13 +191,13 @@ def _links_around(index: FrameIndex, box: Ints, time: Ints) -> tuple[Ints, Ints]
         the samples before and after, or these are more than ``LONGEST_LINK`` away.
     """
     time_S = index.samples.timestamp
-    own = time_S[index.boxes.sample[box]]
+    own_time = time_S[index.boxes.sample[box]]
     before, after = index.boxes.previous[box], _next_boxes(index, box)
     before, after = (
-        np.where(np.abs(time_S[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
-        for each in (before, after)
+        np.where(np.abs(time_S[index.boxes.sample[other]] - own_time) <= LONGEST_LINK, other, -1)
+        for other in (before, after)
     )
-    backward = (before >= 0) & ((time < own) | (after < 0))
+    backward = (before >= 0) & ((time < own_time) | (after < 0))
     return np.where(backward, before, box), np.where(backward, box, after)
 
 

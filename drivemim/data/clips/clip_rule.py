@@ -14,6 +14,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_schema import time_keys
 
 MICROSECONDS = 1_000_000
+"""Microseconds per second."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,7 +111,7 @@ class FrameDetection3D(FrameDetection):
 
     @classmethod
     def default_class_map(cls, classes: Sequence[str]) -> Mapping[str, str | None]:
-        """Return the class of each category in nuScenes' detection task; None for strollers, say."""
+        """Return the class of each category in nuScenes' detection task, None for no class."""
         official = {**NUSCENES_DETECTION, **NUSCENES_EXTRA}
         return {category: name if name in classes else None for category, name in official.items()}
 

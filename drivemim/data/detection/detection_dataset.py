@@ -242,7 +242,7 @@ class FrameDetection(BaseDataset):
         if self.filters.min_visibility > 0 and (visibility < 0).any():
             levels = self.index.levels
             count = np.bincount(-visibility[visibility < 0], minlength=len(levels) + 1)[1:]
-            found = ", ".join(
+            unknown = ", ".join(
                 f"{name!r} ({boxes} boxes)"
                 for name, boxes in zip(levels, count, strict=True)
                 if boxes
@@ -250,7 +250,7 @@ class FrameDetection(BaseDataset):
             raise DataError(
                 f"filters: min_visibility={self.filters.min_visibility}, but visibility.json of "
                 f"{self.index.path} has levels that are none of "
-                f"{', '.join(VISIBILITY_LEVELS)}: {found}; give them these names and build "
+                f"{', '.join(VISIBILITY_LEVELS)}: {unknown}; give them these names and build "
                 "the index again, or leave min_visibility out"
             )
 

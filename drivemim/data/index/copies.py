@@ -100,15 +100,15 @@ def describe_copies(
             split = next(iter(by_split))
             second = next(row for row in rows if scenes[row] != scenes[rows[0]])
             shared[split, split].append((rows[0], second))
-    parts = []
+    descriptions = []
     for (one, other), pairs in sorted(shared.items()):
         where = (
             f"in different scenes of {_split(one)}" if one == other
             else f"in {_split(one)} and in {_split(other)}"
         )  # fmt: skip
         path, again = (paths[row] for row in pairs[0])
-        parts.append(f"{len(pairs)} images are {where}, first {path} as {again}")
-    return "; ".join(parts)
+        descriptions.append(f"{len(pairs)} images are {where}, first {path} as {again}")
+    return "; ".join(descriptions)
 
 
 def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: Ints) -> Ints:

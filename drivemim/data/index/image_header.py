@@ -17,6 +17,7 @@ from PIL import Image
 
 from drivemim.errors import DataError
 
+# The first bytes of JPEG and PNG files, and bytes 8 to 12 of WebP files.
 JPEG_START, PNG_START, _WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"WEBP"
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 """Byte order of a TIFF file, as ``struct`` writes it, by the file's first bytes."""
@@ -126,11 +127,11 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         return _webp_orientations(stream).header()
     if start[:4] in _TIFF_ORDERS:
         data = start + stream.read()
-        found = _Orientations()
-        found.add("EXIF", _tiff_value(data, _ORIENTATION))
-        found.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
+        orientations = _Orientations()
+        orientations.add("EXIF", _tiff_value(data, _ORIENTATION))
+        orientations.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
         depth = _tiff_value(data, _BITS)
-        return found.header(bits=8 if depth is None else depth)
+        return orientations.header(bits=8 if depth is None else depth)
     for pattern, name in _OTHER_FORMATS:
         if pattern.match(start):
             return ImageHeader(unread=name)
@@ -202,7 +203,7 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
 
 def _jpeg_header(stream: BinaryIO) -> ImageHeader:
     """Read the segments of a JPEG file before its first scan."""
-    size, found = None, _Orientations()
+    size, orientations = None, _Orientations()
     while len(mark := stream.read(2)) == 2 and mark[0] == 0xFF:
         if mark[1] == 0xFF:  # A fill byte: the next one may be the marker.
             stream.seek(-1, 1)
@@ -213,15 +214,15 @@ def _jpeg_header(stream: BinaryIO) -> ImageHeader:
         if mark[1] in _FRAME_HEADERS and len(payload) >= 5:
             size = struct.unpack_from(">HH", payload, 1)
         elif mark[1] == _APP1 and payload.startswith(_EXIF):
-            found.add("EXIF", _exif_orientation(payload))
+            orientations.add("EXIF", _exif_orientation(payload))
         elif mark[1] == _APP1 and payload.startswith(_XMP):
-            found.add("XMP", _xmp_orientation(payload))
-    return found.header(size=size)
+            orientations.add("XMP", _xmp_orientation(payload))
+    return orientations.header(size=size)
 
 
 def _png_orientations(stream: BinaryIO) -> _Orientations:
     """Read the chunks of a PNG file: each is length, name, content and checksum."""
-    found = _Orientations()
+    orientations = _Orientations()
     while len(head := stream.read(8)) == 8:
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         if name not in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
@@ -230,15 +231,15 @@ def _png_orientations(stream: BinaryIO) -> _Orientations:
         content = stream.read(length)
         stream.seek(4, 1)
         if name == b"eXIf":
-            found.add("EXIF", _exif_orientation(content))
+            orientations.add("EXIF", _exif_orientation(content))
             continue
         keyword, _, rest = content.partition(b"\0")
         if keyword == _PNG_XMP:
-            found.add("XMP", _xmp_orientation(_png_text(name, rest)))
+            orientations.add("XMP", _xmp_orientation(_png_text(name, rest)))
         elif keyword in (_RAW_EXIF, _RAW_APP1):
             tag = "EXIF" if keyword == _RAW_EXIF else "APP1"
-            found.add(tag, _exif_orientation(_raw_profile(_png_text(name, rest))))
-    return found
+            orientations.add(tag, _exif_orientation(_raw_profile(_png_text(name, rest))))
+    return orientations
 
 
 def _png_text(name: bytes, content: bytes) -> bytes:
@@ -276,18 +277,18 @@ def _raw_profile(text: bytes) -> bytes:
 
 
 def _webp_orientations(stream: BinaryIO) -> _Orientations:
-    """Read the chunks of a WebP file: each is name, length and content, of an even length."""
-    found = _Orientations()
+    """Read the chunks of a WebP file: name, length and content, padded to an even length."""
+    orientations = _Orientations()
     while len(head := stream.read(8)) == 8:
         length = int.from_bytes(head[4:], "little")
         padded = length + length % 2
         if head[:4] == b"EXIF":
-            found.add("EXIF", _exif_orientation(stream.read(padded)))
+            orientations.add("EXIF", _exif_orientation(stream.read(padded)))
         elif head[:4] == b"XMP ":
-            found.add("XMP", _xmp_orientation(stream.read(padded)))
+            orientations.add("XMP", _xmp_orientation(stream.read(padded)))
         else:
             stream.seek(padded, 1)
-    return found
+    return orientations
 
 
 def _exif_orientation(data: bytes) -> int | None:
@@ -297,8 +298,8 @@ def _exif_orientation(data: bytes) -> int | None:
 
 def _xmp_orientation(data: bytes) -> int | None:
     """Return the orientation in an XMP packet; None if there is none."""
-    found = _XMP_ORIENTATION.search(data)
-    return None if found is None else int(found[1])
+    match = _XMP_ORIENTATION.search(data)
+    return None if match is None else int(match[1])
 
 
 def _tiff_bytes(data: bytes, number: int) -> bytes:

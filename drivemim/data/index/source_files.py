@@ -101,6 +101,7 @@ def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, co
 
 
 def _read_cache(cache: Path) -> dict[str, Fingerprint]:
+    """Return the copied sources that were found unchanged, by their real path."""
     try:
         entries = msgspec.json.decode(cache.read_bytes(), type=list[Fingerprint])
     except (OSError, ValueError):
