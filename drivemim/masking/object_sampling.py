@@ -9,8 +9,8 @@ from torch import Tensor
 
 from drivemim.masking.strategy import MaskContext
 
-# Odd multipliers, so that different corners, time steps and cameras give different sums. Those but
-# the last are the primes of xxHash; the last is from xorshift*.
+# Large multipliers with irregular bits, so that different corners, time steps and cameras give
+# different sums. The last one is from xorshift*, all others are the primes of xxHash.
 _MIXERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
 _TIME_MIXER, _CAMERA_MIXER = 0x165667B1, 0x2545F491
 
