@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from drivemim.data.index.arrow import strings
+from drivemim.data.index.arrow_columns import strings_from_arrow
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuimages import build_nuimages_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.data.index.columns import strings_from_arrow
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_schema import Strings, time_keys
 from drivemim.errors import DataError

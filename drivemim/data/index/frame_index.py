@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
 from drivemim.data.index.arrow import index_in, strings
-from drivemim.data.index.columns import column_from_arrow, column_to_arrow, strings_to_arrow
+from drivemim.data.index.arrow_columns import column_from_arrow, column_to_arrow, strings_to_arrow
 from drivemim.data.index.index_schema import (
     SECTIONS,
     Boxes,
