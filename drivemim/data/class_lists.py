@@ -1,4 +1,4 @@
-"""Lists of class names that a data set is given, and the classes of an index's categories."""
+"""Class names from the argument ``classes`` of a data set, and the class of each category."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from drivemim.data.classes import (
 from drivemim.errors import ConfigError, did_you_mean
 
 PRESETS: Mapping[str, tuple[str, ...]] = {"nuscenes": DETECTION_CLASSES}
-"""Class lists that have a name."""
+"""Class lists that have a name, by name."""
 _GOLDEN = 0.618033988749895
-"""Step between the hues of successive classes, which keeps any number of them apart."""
+"""Step between the hues of successive classes: the golden ratio spreads any number of hues."""
 
 
 def class_names(classes: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the class names that ``classes=`` of a data set means.
+    """Return the class names for the argument ``classes`` of a data set.
 
     Args:
         classes: names, or the name of a preset; None for pedestrian and vehicle.
 
     Raises:
-        ConfigError: if there is no such preset, or the names are empty, repeated or no names.
+        ConfigError: if there is no such preset, there are no names, or a name is empty, repeated,
+            reserved or not a string.
     """
     if classes is None:
         return CLASSES
@@ -73,28 +74,35 @@ def category_classes(
 ) -> dict[str, str | None]:
     """Return the class of each category.
 
-    A category has the class that ``class_map`` gives; else the class of its own name; else that of
-    nuScenes' detection task (``vehicle.truck`` is a truck); else that of two-class detectors
-    (``person`` is a pedestrian, ``vehicle.bus.rigid`` a vehicle). The first that is one of
-    ``classes`` is taken; if none is, the category has no class. With exactly the classes of
-    nuScenes' detection task, nuScenes' categories have their official classes and no other.
+    A category has the class that ``class_map`` gives. Otherwise it has the first of these that is
+    one of ``classes``, or no class if none is:
+
+    - the category's own name,
+    - its class in nuScenes' detection task (``vehicle.truck`` is a truck),
+    - its class in a detector of pedestrians and vehicles (``person`` is a pedestrian,
+      ``vehicle.bus.rigid`` a vehicle).
+
+    With exactly the classes of nuScenes' detection task, the last is left out for nuScenes' own
+    categories, so they have their official classes.
 
     Args:
         categories: category names.
         classes: class names.
-        class_map: category to one of ``classes`` or None, where it differs from the above.
+        class_map: one of ``classes`` by category, or None for no class; only categories whose class
+            differs from the above.
 
     Returns:
-        Class by category, None for no class. With the default classes or a preset, categories that
-        no rule knows are missing, so that no object is silently left out; the own classes of a
-        user are a choice among categories.
+        Class by category, None for no class. With the default classes or a preset, categories
+        without any known class are missing, so that ``category_labels`` reports them instead of
+        leaving their objects out silently. With other classes, such categories have no class: the
+        user chose some of the categories.
     """
     official = set(classes) == set(DETECTION_CLASSES)
-    last = COCO if official else DEFAULT
+    two_class = COCO if official else DEFAULT
     class_of: dict[str, str | None] = {}
     for category in categories:
-        names = (category, NUSCENES_DETECTION.get(category), last.get(category))
-        name = next((each for each in names if each in classes), None)
+        candidates = (category, NUSCENES_DETECTION.get(category), two_class.get(category))
+        name = next((candidate for candidate in candidates if candidate in classes), None)
         if name is not None or category in DEFAULT or not is_preset(classes):
             class_of[category] = name
     return {**class_of, **(class_map or {})}
@@ -131,18 +139,18 @@ def check_categories(
     where: str,
     all_classes: bool = True,
 ) -> None:
-    """Refuse classes and a class map that do not fit the categories of an index.
+    """Check that classes and a class map fit the categories of an index.
 
     Args:
         categories: category names of the index.
         classes: class names of the data set.
         class_map: the data set's own class map.
         where: the index, for messages.
-        all_classes: whether every class needs a category. The default classes and presets never do:
-            a folder of motorway images has no pedestrians.
+        all_classes: whether every class needs a category. The default classes and presets never
+            need one: a folder of motorway images has no pedestrians.
 
     Raises:
-        ConfigError: naming the category or class, and the nearest valid one.
+        ConfigError: if they do not fit; names the category or class, and the nearest valid one.
     """
     check_class_map(class_map, categories, classes)
     if not all_classes or is_preset(classes):
@@ -159,7 +167,7 @@ def check_categories(
 
 
 def class_palette(classes: Sequence[str], known: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-    """Return a colour (red, green, blue) for each class: the known one, or one by its position.
+    """Return a colour (red, green, blue) for each class: the known one, or one for its position.
 
     Args:
         classes: class names.
@@ -170,6 +178,7 @@ def class_palette(classes: Sequence[str], known: Mapping[str, Any]) -> list[tupl
 
 
 def _color(position: int) -> tuple[int, int, int]:
+    """Return the colour of the class at a position: a strong, bright one of its own hue."""
     rgb = colorsys.hsv_to_rgb(position * _GOLDEN % 1.0, 0.78, 0.92)
-    red, green, blue = (round(255 * part) for part in rgb)
+    red, green, blue = (round(255 * value) for value in rgb)
     return red, green, blue

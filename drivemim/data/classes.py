@@ -1,4 +1,4 @@
-"""The detectors' classes, and the mapping from source categories to them."""
+"""The classes of detectors, and the class of each category of nuScenes and of COCO files."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ _NUSCENES_CATEGORIES: Mapping[str, tuple[str | None, str | None]] = {
 }
 
 NUSCENES: Mapping[str, str | None] = {
-    category: two for category, (two, _) in _NUSCENES_CATEGORIES.items()
+    category: class_2d for category, (class_2d, _) in _NUSCENES_CATEGORIES.items()
 }
-"""Classes of nuScenes' 23 categories. Cyclists have no class: the box of a bicycle or motorcycle
-includes its rider, so it would teach a detector that people are vehicles."""
+"""Class of each of nuScenes' 23 categories for a detector of pedestrians and vehicles; None for no
+class. Bicycles and motorcycles have no class: their boxes include the rider, so they would teach a
+detector that people are vehicles."""
 
 NUSCENES_DETECTION: Mapping[str, str | None] = {
-    category: ten for category, (_, ten) in _NUSCENES_CATEGORIES.items()
+    category: task_class for category, (_, task_class) in _NUSCENES_CATEGORIES.items()
 }
 """The same categories mapped to the ten ``DETECTION_CLASSES``, like in the official evaluation."""
 
@@ -124,7 +125,7 @@ NUSCENES_EXTRA: Mapping[str, str | None] = {
     "static.other": None,
     "static.vegetation": None,
 }
-"""Categories that nuScenes-lidarseg adds to the table; no box has them."""
+"""Categories that nuScenes-lidarseg adds to nuScenes' table of categories; no box has them."""
 
 COCO: Mapping[str, str | None] = {
     "person": "pedestrian",
@@ -145,9 +146,10 @@ COCO: Mapping[str, str | None] = {
     "traffic light": None,
     "traffic sign": None,
 }
-"""Names that COCO files of driving data use."""
+"""Class of each category name that COCO files of driving data use; None for no class."""
 
 DEFAULT: Mapping[str, str | None] = {**NUSCENES, **NUSCENES_EXTRA, **COCO}
+"""Class of each known category, for a detector of pedestrians and vehicles; None for no class."""
 
 
 def check_class_map(
@@ -156,16 +158,17 @@ def check_class_map(
     classes: Sequence[str] = CLASSES,
     where: str = "class_map",
 ) -> None:
-    """Refuse an entry of a class map whose category or class does not exist.
+    """Check that all categories and classes of a class map exist.
 
     Args:
-        class_map: category to one of ``classes`` or None, where it differs from the default.
+        class_map: class by category, or None for no class; only categories whose class differs from
+            the default.
         categories: the existing categories.
         classes: a detector's class names.
         where: name of the map in the message.
 
     Raises:
-        ConfigError: naming the entry and the nearest valid one.
+        ConfigError: if one does not exist; names it and the nearest valid one.
     """
     for category, name in (class_map or {}).items():
         if category not in categories:
@@ -191,13 +194,13 @@ def labels_of(
 
     Args:
         categories: an index's own category names.
-        mapping: category to one of ``classes``, or to None for boxes to leave out; see
+        mapping: one of ``classes`` by category, or None if the category's boxes are left out; see
             ``drivemim.data.class_lists.category_classes``.
         classes: a detector's class names.
         used: True for categories that have boxes; the others need no class. None for all.
 
     Returns:
-        position in ``classes`` for each category, -1 for those to leave out.
+        position in ``classes`` for each category; -1 for categories whose boxes are left out.
 
     Raises:
         DataError: if a category with boxes is not in the mapping, or maps to a name that is not
@@ -225,7 +228,7 @@ def labels_of(
 
 
 def describe_unmapped(categories: Iterable[str]) -> str | None:
-    """Return a line that names the categories that ``DEFAULT`` lacks, None if it has them all.
+    """Return a message that names the categories that ``DEFAULT`` lacks; None if it has them all.
 
     Args:
         categories: names of categories that have boxes.

@@ -13,6 +13,7 @@ from torch import Tensor
 from drivemim.geometry.rays import patch_rays
 
 _NEAREST = 0.1
+"""Smallest depth of a visible point, and smallest distance to the wall, metres."""
 
 
 def backproject_patches(
@@ -48,6 +49,7 @@ def backproject_patches(
     positions_BF3 = camera_to_clip_BTN44[..., :3, 3].flatten(1, 2)
     center_B3, half_extent_B3 = valid_bounding_box(positions_BF3, valid_BTN.flatten(1))
     radius_B = wall_distance + half_extent_B3[:, :2].norm(dim=-1)
+    # Values of a clip, repeated for its T x N frames of h x w patches.
     per_clip = (slice(None), None, None, None, None)
     distance_BTNhw = torch.minimum(
         _to_ground(origins_BTNhw3[..., 2], directions_BTNhw3[..., 2]),
@@ -75,7 +77,8 @@ def patch_depths(
     frames is proportional to its inverse depth.
 
     Args:
-        points_BTNP3: float, (x, y) pixels and depth, metres; padded with depth ``inf``.
+        points_BTNP3: float, (x, y) pixels and depth, metres; padded with depth ``inf``. Points
+            nearer than 0.1 m are ignored.
         grid: patches down and across (h, w).
         image_size: (height, width) in pixels; points outside it are ignored.
 
@@ -112,7 +115,7 @@ def project_points(
         camera_to_clip_X44: float, metres.
 
     Returns:
-        pixels_XP2: float (x, y); meaningless behind the camera.
+        pixels_XP2: float (x, y); meaningless for points with a depth below 0.1 m.
         depth_XP: float, metres along the camera's z axis.
     """
     offset_XP3 = points_XP3 - camera_to_clip_X44[..., None, :3, 3]
@@ -165,12 +168,26 @@ def valid_bounding_box(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, T
 
 
 def _to_ground(height: Tensor, climb: Tensor) -> Tensor:
-    """Return the distance along a ray to z = 0; ``inf`` for rays that do not reach it."""
+    """Return the distance along rays to the ground, z = 0.
+
+    Args:
+        height: z of the rays' origins, metres.
+        climb: z of the rays' unit directions.
+
+    Returns:
+        metres; ``inf`` for rays that do not reach the ground.
+    """
     return torch.where((height > 0) & (climb < -1e-6), -height / climb.clamp(max=-1e-6), torch.inf)
 
 
 def _to_wall(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
-    """Return the distance along a ray, from inside, to an upright wall of ``radius`` around z."""
+    """Return the distance along rays to an upright cylinder around the z axis.
+
+    Args:
+        start_2: x and y of the rays' origins, inside the cylinder, metres.
+        step_2: x and y of the rays' unit directions.
+        radius: radius of the cylinder, metres.
+    """
     across = step_2.square().sum(dim=-1).clamp(min=1e-6)
     towards = (start_2 * step_2).sum(dim=-1)
     beyond = start_2.square().sum(dim=-1) - radius.square()

@@ -1,8 +1,11 @@
-"""Corners of 3-D boxes, and the exact 2-D box of their part that a camera sees.
+"""Corners of 3-D boxes, and the exact 2-D box of the part of each that a camera sees.
 
 The part of a box in front of the near plane is again a convex solid. Its faces are the six faces
 of the box, cut by that plane, and the cut itself (the cap). All functions work on its edges: the
 box's twelve edges, shortened where they cross the plane, and one cut edge per face.
+
+A number in a suffix is the length of an axis: ``edges_M18_2_3`` has, for each of M boxes, 18 edges
+with two ends of three coordinates.
 
 Letters: P points.
 """
@@ -23,6 +26,7 @@ _CORNER_SIGNS = np.array(
     ],
     dtype=np.float64,
 )  # fmt: skip
+# Corners at the two ends of each edge.
 _EDGES = np.array(
     [
         [0, 1], [1, 2], [2, 3], [3, 0],
@@ -47,12 +51,12 @@ class ProjectedBoxes:
     """M boxes projected into one camera.
 
     Attributes:
-        boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the visible part inside the
-            image; zeros if nothing is inside.
+        boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the part of the box inside the
+            image; zeros if no part is inside.
         truncation_M: float64 in [0, 1], fraction of the box's volume outside the field of view,
-            measured along ``_LINES`` x ``_LINES`` lines. Exactly 0 if all of the box is inside, 1
-            if nothing is. The fraction of the projected area would mislead for a box beside the
-            camera: a part cut 10 cm in front of the lens covers many times the image.
+            measured along 32 x 32 lines. Exactly 0 if all of the box is inside, 1 if no part is.
+            (A fraction of the projected area would mislead for a box beside the camera: a part
+            cut 10 cm in front of the lens covers many times the image.)
         depth_M: float64, metres from the camera to the box's centre along the camera's z axis
             (negative behind the camera).
         in_image_M: bool, whether the 2-D box has a width and a height.
@@ -92,8 +96,9 @@ def project_boxes(
 ) -> ProjectedBoxes:
     """Compute exact 2-D bounds of the part of each box that an ideal camera sees.
 
-    The box is cut at the near plane and its outline at the image border. So a bus alongside keeps
-    its full height, and the box of a car that leaves the image covers only its part inside.
+    The 3-D box is cut at the near plane, and its outline is cut at the image border. So a bus
+    alongside keeps its full height, and the 2-D box of a car that leaves the image covers only the
+    car's part inside.
 
     Args:
         corners_M83: float, metres, in the camera's frame (x right, y down, z forward), in the
@@ -103,7 +108,7 @@ def project_boxes(
         near: metres in front of the camera at which boxes are cut.
 
     Returns:
-        One row per box.
+        The projections of the M boxes, in the same order.
 
     Raises:
         ValueError: if ``near`` is not positive.
@@ -170,7 +175,11 @@ def _visible_edges(corners_M83: Floats, near: float) -> tuple[Floats, NDArray[np
 
 
 def _bounds(edges_M18_2_2: Floats, present_M18: NDArray[np.bool_], limits_M2: Floats) -> Floats:
-    """Return the bounds of all clipped edges and of the image corners that the outline covers."""
+    """Return the bounds of all clipped edges and of the image corners that the outline covers.
+
+    Returns:
+        (M, 4) x1 y1 x2 y2 pixels; zeros if the outline does not touch the image.
+    """
     start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
     limits = limits_M2[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -209,17 +218,20 @@ def _covers(
     sides = np.concatenate(
         [side_MP18[..., _FACE_EDGES] * _FACE_SIGNS, side_MP18[..., 12:, None]], axis=-1
     )
+    # The six cut edges are the loop of the cap.
     cap = side_MP18[..., None, 12:]
     covered = np.zeros(side_MP18.shape[:2], dtype=np.bool_)
-    for group in (sides, cap):
-        one_side = (group >= 0).all(axis=-1) | (group <= 0).all(axis=-1)
-        covered |= (one_side & (group != 0).any(axis=-1)).any(axis=-1)
+    # A convex loop covers a point that is on the same side of all its edges.
+    for loops in (sides, cap):
+        one_side = (loops >= 0).all(axis=-1) | (loops <= 0).all(axis=-1)
+        covered |= (one_side & (loops != 0).any(axis=-1)).any(axis=-1)
     return covered
 
 
 def _all_in_view(
     corners_M83: Floats, edges_M18_2_2: Floats, limits_M2: Floats, near: float
 ) -> NDArray[np.bool_]:
+    """Return whether each box is completely in front of the near plane and in the image."""
     in_front = (corners_M83[..., 2] >= near).all(axis=-1)
     own_edges = edges_M18_2_2[:, :12]
     inside = (own_edges >= 0) & (own_edges <= limits_M2[:, None, None])

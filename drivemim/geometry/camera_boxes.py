@@ -21,7 +21,7 @@ from drivemim.array_types import Floats
 from drivemim.geometry.poses import invert_pose, quaternion_to_matrix, transform_points
 
 _UPRIGHT = 1e-6
-"""Smallest horizontal length of an optical axis that gives a direction on the ground."""
+"""A unit optical axis whose horizontal part is at most this long counts as vertical."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +84,10 @@ def boxes_to_global(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Convert a camera's boxes to the global frame: the inverse of :func:`boxes_to_camera`.
 
+    Args:
+        boxes: boxes in front of the camera.
+        camera_to_global_44: float, the camera's pose, possibly mirrored.
+
     Returns:
         centres [M, 3] in metres; sizes [M, 3] (width, length, height) in metres; rotations [M, 4],
         unit quaternions w x y z about the global z axis with w >= 0; velocities [M, 2], metres
@@ -111,8 +115,9 @@ def levelled_axes(camera_to_global_44: ArrayLike) -> Floats:
         camera_to_global_44: float, the camera's pose, possibly mirrored.
 
     Returns:
-        float64 [2, 2], orthonormal: its x axis (right; left in a mirrored camera) and its z axis
-        (forward), each as global (x, y). ``axes @ (x, y)`` maps a global direction into the frame.
+        float64 [2, 2], orthonormal: the frame's x axis (right; left in a mirrored camera) and its z
+        axis (forward), each as global (x, y). ``axes @ (x, y)`` maps a global direction into the
+        levelled frame.
 
     Raises:
         ValueError: if the camera looks straight up or down: its forward axis then has no direction

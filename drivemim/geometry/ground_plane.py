@@ -7,9 +7,9 @@ from drivemim.array_types import Floats
 from drivemim.geometry.poses import invert_pose, transform_points
 
 _FARTHEST = 1000.0
-"""Largest depth of an object, metres; objects whose lower edge is above the horizon get it."""
+"""Largest depth of an object, metres. An object whose lower edge is above the horizon gets it."""
 _NEAREST = 0.5
-"""Depth, in metres, below which an object gets no box."""
+"""Objects at this depth or nearer get no box, metres."""
 
 
 def warp_boxes_on_ground(
@@ -21,13 +21,14 @@ def warp_boxes_on_ground(
 ) -> Floats:
     """Move boxes from one frame of each camera to another.
 
-    An object stands at the middle of its box's lower edge, on flat ground at z = 0. Its box grows
-    as the object comes nearer.
+    An object is assumed to stand still on flat ground at z = 0, at the middle of its box's lower
+    edge. Its box grows as the camera comes nearer.
 
     Args:
-        boxes_NM4: x1 y1 x2 y2 pixels.
-        intrinsics_N33: pixels.
-        camera_to_world_N44: metres; z of the world points up from the ground.
+        boxes_NM4: boxes of the first frames, x1 y1 x2 y2 pixels.
+        intrinsics_N33: intrinsics of the first frames, pixels.
+        camera_to_world_N44: poses of the first frames, metres; z of the world points up from the
+            ground.
         next_intrinsics_N33: intrinsics of the other frames.
         next_camera_to_world_N44: poses of the other frames.
 

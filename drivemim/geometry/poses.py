@@ -20,6 +20,9 @@ def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Floats:
 
     Returns:
         float64 [..., 3, 3].
+
+    Raises:
+        ValueError: if a quaternion has length 0.
     """
     w, x, y, z = np.moveaxis(_unit(quaternions_wxyz), -1, 0)
     rows = [
@@ -51,8 +54,8 @@ def matrix_to_quaternion(rotations: ArrayLike) -> Floats:
         R[..., 0, 2] + R[..., 2, 0],
         R[..., 1, 2] + R[..., 2, 1],
     )
-    # The matrix 4 q q^T: every row is a multiple of q. The row with the largest diagonal element
-    # is never close to zero.
+    # These are the rows of the matrix 4 q q^T, so every row is a multiple of q. The row with the
+    # largest diagonal element is never close to zero.
     rows = [
         [1 + xx + yy + zz, wx, wy, wz],
         [wx, 1 + xx - yy - zz, xy, xz],
@@ -100,14 +103,16 @@ def sensor_pose(
         sensor_to_ego_7: float [..., 7], mounts of the sensors: translation in metres and quaternion
             w x y z.
         ego_to_global_7: float [..., 7], ego pose at the time of each sensor's reading.
-        reference_7: float [7], pose in the global frame; None for the global frame itself.
+        reference_7: float [7], pose of the reference frame in the global frame; None for poses in
+            the global frame.
 
     Returns:
         float64 [..., 4, 4], from the sensor's axes to the global frame, or to the reference's.
     """
     ego = pose_from_vector(ego_to_global_7)
     if reference_7 is not None:
-        # First of all, so that the kilometres of global coordinates cancel.
+        # The reference comes before the sensor's mount: global coordinates of many kilometres then
+        # cancel in the first product, and their rounding errors do not spread.
         ego = invert_pose(pose_from_vector(reference_7)) @ ego
     pose: Floats = ego @ pose_from_vector(sensor_to_ego_7)
     return pose
@@ -142,6 +147,9 @@ def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, fraction: ArrayLike) -> Fl
 
     Returns:
         float64 [..., 4], unit quaternions (``q`` and ``-q`` are the same rotation).
+
+    Raises:
+        ValueError: if a quaternion has length 0.
     """
     return _slerp(start_wxyz, end_wxyz, np.clip(np.asarray(fraction, dtype=np.float64), 0, 1))
 
@@ -153,14 +161,15 @@ def interpolate_poses(times_P: ArrayLike, poses_P7: ArrayLike, at_F: ArrayLike) 
     the time of a pose the result is that pose, unchanged.
 
     Args:
-        times_P: times of the poses, ascending, in any unit; at least one.
+        times_P: times of the poses, strictly ascending, in any unit; at least one.
         poses_P7: float, translation in metres and quaternion w x y z.
         at_F: times of the returned poses, in the same unit.
 
     Returns:
         float64 [F, 7].
     """
-    # Differences first: microseconds since 1970 fill the digits of float64.
+    # Times are subtracted before they become float64: microseconds since 1970 need almost all of
+    # its digits.
     times, moments = np.asarray(times_P), np.asarray(at_F)
     poses = np.asarray(poses_P7, dtype=np.float64)
     if len(times) == 1:
@@ -179,6 +188,7 @@ def interpolate_poses(times_P: ArrayLike, poses_P7: ArrayLike, at_F: ArrayLike) 
 
 
 def _slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floats:
+    """Return ``slerp`` without clipping: amounts outside [0, 1] continue the rotation."""
     start, end = _unit(start_wxyz), _unit(end_wxyz)
     fraction = np.asarray(amount, dtype=np.float64)[..., None]
     cosine = np.sum(start * end, axis=-1, keepdims=True)
@@ -193,6 +203,7 @@ def _slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Flo
 
 
 def _unit(quaternions_wxyz: ArrayLike) -> Floats:
+    """Scale quaternions to unit length."""
     quaternions = np.asarray(quaternions_wxyz, dtype=np.float64)
     length = np.linalg.norm(quaternions, axis=-1, keepdims=True)
     if not np.all(length > 0):

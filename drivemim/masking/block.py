@@ -20,6 +20,7 @@ from drivemim.masking.strategy import (
 from drivemim.registry import MASKS
 
 _BLOCKS = 60
+"""Rectangles drawn per frame: as many as ``first_cover`` tests at once."""
 
 
 @MASKS.register_module()
@@ -65,7 +66,10 @@ class BlockMask(MaskStrategy):
         self.min_area, self.max_area, self.min_aspect = min_area, max_area, min_aspect
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score patches by the first rectangle that covers them, then row by row."""
+        """Score the rectangles' patches, the first rectangle's highest; then all others by chance.
+
+        Within a rectangle, upper rows have higher scores than lower ones.
+        """
         h, w = context.grid
         rectangles_BTNK4 = self._rectangles(context.draw_per_frame(_BLOCKS, 4), context.grid)
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = rectangles_BTNK4.unbind(-1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 _BITS = 60
+"""Rectangles whose set is stored in one int64, a bit per rectangle; int64 has room for 63."""
 
 
 def patch_owners(
@@ -74,18 +75,19 @@ def first_cover(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
 
 
 def _first_of_few(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
-    """Compute ``first_cover`` of at most ``_BITS`` rectangles."""
+    """Return ``first_cover`` of at most ``_BITS`` rectangles."""
     weights_K1 = (1 << torch.arange(rows_Kh.shape[-2], device=rows_Kh.device))[:, None]
     row_bits_h = (rows_Kh * weights_K1).sum(dim=-2)
     column_bits_w = (columns_Kw * weights_K1).sum(dim=-2)
     bits_hw = row_bits_h[..., :, None] & column_bits_w[..., None, :]
     lowest_hw = bits_hw & -bits_hw
-    # The exponent bits of a floating-point power of two are its exact logarithm.
+    # The exponent bits of a floating-point power of two are its exact logarithm plus 1023. Those of
+    # 0, where no rectangle covers the patch, are 0.
     return (lowest_hw.double().view(torch.int64) >> 52).sub_(1023).clamp_(min=-1)
 
 
 def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tensor) -> Tensor:
-    """Order boxes by depth, then by area; padding last."""
+    """Return the positions of the boxes in order of depth, then of area; padding comes last."""
     areas_BTNM = (boxes_BTNM4[..., 2:] - boxes_BTNM4[..., :2]).prod(dim=-1)
     by_area = areas_BTNM.argsort(dim=-1, stable=True)
     by_depth = depths_BTNM.gather(-1, by_area).argsort(dim=-1, stable=True)
@@ -95,11 +97,20 @@ def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tenso
 
 
 def _covered(low_M: Tensor, high_M: Tensor, length: int) -> Tensor:
-    """Mark the patches of an axis whose centre a box contains, and that of the box's own centre."""
+    """Mark the patches of one axis that a box covers: bool [..., M, length].
+
+    A patch is covered if the box contains the patch's centre, or the patch contains the box's.
+
+    Args:
+        low_M: float, lower edge of the box, in patches.
+        high_M: float, upper edge of the box, in patches.
+        length: number of patches along the axis.
+    """
     own_M = ((low_M + high_M) / 2).floor().clamp(0, length - 1)
     start_M, stop_M = (low_M - 0.5).ceil(), (high_M - 0.5).ceil()
-    none_M = start_M >= stop_M
-    # A box that ends at the centre of its own patch may contain only a neighbour's centre.
-    start_M = torch.where(none_M, own_M, torch.minimum(start_M, own_M))
-    stop_M = torch.where(none_M, own_M + 1, torch.maximum(stop_M, own_M + 1))
+    contains_none_M = start_M >= stop_M
+    # The end of a box is exclusive. So a box that ends at the centre of its own patch (the one with
+    # the box's centre) may contain only a neighbour's centre.
+    start_M = torch.where(contains_none_M, own_M, torch.minimum(start_M, own_M))
+    stop_M = torch.where(contains_none_M, own_M + 1, torch.maximum(stop_M, own_M + 1))
     return span(start_M, stop_M, length)

@@ -23,7 +23,8 @@ class CameraDropoutMask(MaskStrategy):
 
     The content of a hidden camera can only be inferred from the overlapping fields of view of its
     neighbours. The other cameras share the rest of the clip's budget evenly, so they hide less than
-    without dropout. A budget too small for a whole camera is all spent on it.
+    without dropout. If the budget is too small to hide the drawn cameras completely, they share all
+    of it.
 
     Args:
         mask_ratio: fraction of a clip's patches that is hidden, in [0, 1].
@@ -58,22 +59,22 @@ class CameraDropoutMask(MaskStrategy):
         self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score patches with ``base``; give the dropped cameras the highest budgets."""
+        """Score patches with ``base``; spend the budget on the hidden cameras first."""
         (h, w), (_, T, N) = context.grid, context.clips.shape
         scores_BTNhw = fixed_budget_scores(self.base, context, self)
         draws_BTN = context.draw_per_frame()
         dropped_BTN = self._drop(context)[:, None].expand(-1, T, -1)
-        total = T * N * context.num_masked
-        dropped_B = (dropped_BTN.sum(dim=(1, 2)) * (h * w)).clamp(max=total)
+        total_masked = T * N * context.num_masked
+        dropped_B = (dropped_BTN.sum(dim=(1, 2)) * (h * w)).clamp(max=total_masked)
         num_masked_BTN = split_budget(dropped_B, dropped_BTN, draws_BTN)
-        num_masked_BTN += split_budget(total - dropped_B, ~dropped_BTN, draws_BTN)
+        num_masked_BTN += split_budget(total_masked - dropped_B, ~dropped_BTN, draws_BTN)
         return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=num_masked_BTN)
 
     def _drop(self, context: MaskContext) -> Tensor:
         """Draw the cameras to hide: bool (B, N)."""
-        seeing_BN = context.clips.valid_BTN.any(dim=1)
-        draws_BN = context.draw_per_camera()[:, 0].masked_fill(~seeing_BN, -1)
-        places_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)
-        count_B = (seeing_BN.sum(dim=-1) - 1).clamp(min=0, max=self.cameras)
-        happens_B = context.draw_per_clip() < self.drop_probability
-        return (places_BN < torch.where(happens_B, count_B, 0)[:, None]) & seeing_BN
+        has_frame_BN = context.clips.valid_BTN.any(dim=1)
+        draws_BN = context.draw_per_camera()[:, 0].masked_fill(~has_frame_BN, -1)
+        ranks_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)
+        count_B = (has_frame_BN.sum(dim=-1) - 1).clamp(min=0, max=self.cameras)
+        has_dropout_B = context.draw_per_clip() < self.drop_probability
+        return (ranks_BN < torch.where(has_dropout_B, count_B, 0)[:, None]) & has_frame_BN

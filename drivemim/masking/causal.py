@@ -19,15 +19,16 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class CausalMask(MaskStrategy):
-    """Hide more of the last time steps of a clip than of the first, or all of them.
+    """Hide the last time steps of a clip, completely or more than the first ones.
 
     A frame between visible frames can be interpolated. The last frames have to be predicted, which
     requires the motion of objects and of the vehicle. SiamMAE (Gupta et al., 2023) shows all of the
     past and hides 95 % of the future.
 
-    The clip as a whole meets its budget: the future hides ``future_ratio`` of its patches, the past
-    evenly hides what remains. If nothing remains, the past is fully visible and the future hides no
-    more than the budget. If more remains than the past has patches, the future hides more.
+    The clip as a whole meets its budget. The future hides ``future_ratio`` of its patches, and the
+    frames of the past share the rest of the budget evenly. If the budget is too small for the
+    future, all of it is spent there and the past is fully visible. If the rest is more than the
+    past has patches, the future hides more than ``future_ratio``.
 
     Args:
         mask_ratio: fraction of a clip's patches that is hidden, in [0, 1].
@@ -68,15 +69,16 @@ class CausalMask(MaskStrategy):
         scores_BTNhw = fixed_budget_scores(self.base, context, self)
         past_steps = max(T - self.future_steps, 1)
         future_frames, past_frames = (T - past_steps) * N, past_steps * N
-        total = T * N * context.num_masked
-        future = min(num_masked_patches(self.future_ratio, context.grid) * future_frames, total)
-        # The future hides at least what exceeds the patches of the past.
-        future = max(future, total - past_frames * h * w)
+        total_masked = T * N * context.num_masked
+        future_masked = num_masked_patches(self.future_ratio, context.grid) * future_frames
+        future_masked = min(future_masked, total_masked)
+        # The past cannot hide more patches than it has, so the future hides what remains.
+        future_masked = max(future_masked, total_masked - past_frames * h * w)
 
         draws_BTN = context.draw_per_frame()
         is_past_BTN = torch.zeros(B, T, N, dtype=torch.bool, device=context.device)
         is_past_BTN[:, :past_steps] = True
-        future_B = torch.full((B,), future, device=context.device)
-        num_masked_BTN = split_budget(total - future_B, is_past_BTN, draws_BTN)
+        future_B = torch.full((B,), future_masked, device=context.device)
+        num_masked_BTN = split_budget(total_masked - future_B, is_past_BTN, draws_BTN)
         num_masked_BTN += split_budget(future_B, ~is_past_BTN, draws_BTN)
         return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=num_masked_BTN)

@@ -48,7 +48,7 @@ class CoarsePatchMask(MaskStrategy):
         rows_h, columns_w = (torch.arange(length, device=context.device) for length in (h, w))
         down, across = -(-h // self.size), -(-w // self.size)
         draw = context.draw_per_camera if self.alike_in_time else context.draw_per_frame
-        # Squares get whole numbers, which leaves room for the order of the patches within one.
+        # Squares are ranked by whole numbers; fractions below 1 then order the patches of a square.
         ranks_BTNU = draw(down * across).argsort(dim=-1).argsort(dim=-1)
         square_of_patch_hw = rows_h[:, None] // self.size * across + columns_w // self.size
         within_hw = rows_h[:, None] % self.size * self.size + columns_w % self.size

@@ -48,13 +48,13 @@ class GridMask(MaskStrategy):
         columns_BTN1w = _reversed_bits(columns_w + across_BTN[..., None], bits)[..., None, :]
         # Each bit of a position gives two bits of the matrix: row XOR column, and row. The lowest
         # bits of the position weigh most, which keeps patches of similar rank apart.
-        levels_BTNhw = 2 * (rows_BTNh1 ^ columns_BTN1w) + rows_BTNh1
-        return MaskScores(scores_BTNhw=levels_BTNhw.float().expand(*context.clips.shape, h, w))
+        dither_BTNhw = 2 * (rows_BTNh1 ^ columns_BTN1w) + rows_BTNh1
+        return MaskScores(scores_BTNhw=dither_BTNhw.float().expand(*context.clips.shape, h, w))
 
 
-def _reversed_bits(places: Tensor, bits: int) -> Tensor:
+def _reversed_bits(positions: Tensor, bits: int) -> Tensor:
     """Reverse the lowest bits of each position and read them as digits of a base-4 number."""
-    reversed_places = torch.zeros_like(places)
+    reversed_positions = torch.zeros_like(positions)
     for bit in range(bits):
-        reversed_places = reversed_places * 4 + (places >> bit & 1)
-    return reversed_places
+        reversed_positions = reversed_positions * 4 + (positions >> bit & 1)
+    return reversed_positions

@@ -23,7 +23,9 @@ from drivemim.masking.strategy import (
 from drivemim.registry import MASKS
 
 _HINT, _OPEN, _FIRST = 0, 1, 2
-"""Tiers of patches."""
+"""Tiers of patches; a higher tier is hidden before a lower one. ``_FIRST``: patches that the map
+selects; ``_HINT``: patches with high values that are hidden last; ``_OPEN``: all others, scored by
+``base``."""
 
 
 @MASKS.register_module()
@@ -43,10 +45,12 @@ class GuidedMask(MaskStrategy):
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         budget_fraction: fraction of a frame's hidden patches that is chosen by the map, in [0, 1].
-        hint_probability: probability, for each of the highest patches, that it becomes a hint: it
-            is hidden last of all, and the next highest takes its place; in [0, 1).
-        temperature: amount of randomness, in [0, infinity). At 0 the highest patches are always
-            chosen; at 1 the highest is e times as likely as the lowest.
+        hint_probability: probability, for each patch that the map would select, that it becomes a
+            hint, in [0, 1). Hints are hidden after all other patches, and the patch with the next
+            highest value is selected instead.
+        temperature: amount of randomness, in [0, infinity). At 0 the patches with the highest
+            values are always selected; at 1 the patch with the highest value is e times as likely
+            as that with the lowest.
         base: strategy that scores all other patches, or its config; ``RandomMask`` by
             default.
 
@@ -96,10 +100,11 @@ class GuidedMask(MaskStrategy):
             topk_mask(ranked_BTNhw, fraction_of_budget(self.budget_fraction, context, base_scores))
             & ~hint_candidate_BTNhw
         )
-        lowest_BTN11 = (
+        lowest_selected_BTN11 = (
             noisy_BTNhw.masked_fill(~first_BTNhw, torch.inf).flatten(-2).amin(-1)[..., None, None]
         )
-        hint_BTNhw = hint_candidate_BTNhw & (noisy_BTNhw > lowest_BTN11)
+        # Other candidates have such low values that they would not have been selected anyway.
+        hint_BTNhw = hint_candidate_BTNhw & (noisy_BTNhw > lowest_selected_BTN11)
 
         scores_BTNhw = tier_scores(_OPEN, minmax_normalize(base_scores.scores_BTNhw))
         scores_BTNhw = torch.where(hint_BTNhw, tier_scores(_HINT, draws_BTNhw), scores_BTNhw)
@@ -108,7 +113,10 @@ class GuidedMask(MaskStrategy):
         return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
 
     def _noisy(self, teacher_map_BTNhw: Tensor, draws_BTNhw: Tensor) -> Tensor:
-        """Add Gumbel noise to the map, so that its highest patches are a weighted draw."""
+        """Add Gumbel noise to the map's quantiles, so that the highest values are a weighted draw.
+
+        See ``gumbel`` for the chances.
+        """
         teacher_map_BTNL = _quantile(teacher_map_BTNhw.flatten(-2))
         draws_BTNL = draws_BTNhw.flatten(-2)
         # Ties are broken by chance, not by the position in the image.
@@ -118,6 +126,11 @@ class GuidedMask(MaskStrategy):
 
 
 def _teacher_map_of(context: MaskContext) -> Tensor:
+    """Return the teacher's map as float32, with NaN replaced by minus infinity.
+
+    Raises:
+        ValueError: if there is no map, or its shape is not that of the clips' patches.
+    """
     teacher_map_BTNhw = context.teacher_map_BTNhw
     if teacher_map_BTNhw is None:
         raise ValueError(
@@ -137,10 +150,10 @@ def _teacher_map_of(context: MaskContext) -> Tensor:
 def _quantile(values_BTNL: Tensor) -> Tensor:
     """Return the fraction of the frame's patches with a lower value, in [0, 1)."""
     ordered_BTNL, order_BTNL = values_BTNL.sort(dim=-1)
-    places_L = torch.arange(values_BTNL.shape[-1], device=values_BTNL.device)
-    # Equal values get the rank of the first of them.
+    ranks_L = torch.arange(values_BTNL.shape[-1], device=values_BTNL.device)
+    # Equal values share the lowest of their ranks.
     repeats_BTNL = torch.zeros_like(ordered_BTNL, dtype=torch.bool)
     repeats_BTNL[..., 1:] = ordered_BTNL[..., 1:] == ordered_BTNL[..., :-1]
-    below_BTNL = places_L.where(~repeats_BTNL, 0).cummax(dim=-1).values
+    below_BTNL = ranks_L.where(~repeats_BTNL, 0).cummax(dim=-1).values
     quantile_BTNL = below_BTNL / values_BTNL.shape[-1]
     return torch.empty_like(quantile_BTNL).scatter_(-1, order_BTNL, quantile_BTNL)

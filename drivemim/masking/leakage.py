@@ -6,8 +6,8 @@ other frame of the clip. It counts as seen if it lies inside the image and agree
 there. This is done once per clip (``find_correspondences``). For each mask, ``leakage`` then only
 checks which of the seen points are in visible patches.
 
-Letters: P points of a clip, E places in other frames where they are seen, R squares of a
-raster, S masks.
+Letters: P points of a clip, E patches of other frames that show them, R squares of a raster,
+r c rows and columns of points, S masks.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from drivemim.clips import Clips
 from drivemim.geometry.backprojection import project_points, unproject_points
 
 FAR = 1000.0
-"""Metres; larger depths count as equal in a depth test. The sky has depth ``inf``."""
+"""Metres; the depth test does not distinguish larger depths. The sky has depth ``inf``."""
 _SKY = 1e5
-"""Assumed depth of the sky, metres; no drive moves it by a tenth of a pixel."""
-_RELATIVE, _ABSOLUTE = 0.03, 0.3
-"""Tolerance of the depth test: depths may differ by this fraction plus this many metres."""
+"""Depth at which points of the sky are placed, metres. Ego motion of 10 m shifts them by 0.0001
+radians: about a tenth of a pixel in nuScenes' images."""
+_RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.03, 0.3
+"""Two depths agree if they differ by at most this fraction plus this many metres."""
 _NEAREST = 0.1
 """Smallest visible depth, metres."""
-_MARGIN = 0.1
-"""Metres by which an object may exceed its box, and the ground may rise into the box."""
+_BOX_MARGIN = 0.1
+"""Metres by which a point may lie outside a box and still belong to the object."""
+_GROUND_MARGIN = 0.1
+"""Metres above a box's bottom; points below are of the ground and do not move with the object."""
 _FINE = 4
-"""Lidar depths are stored in squares; a patch has this many per side."""
+"""Squares per side of a patch, in the raster that stores lidar depths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +56,13 @@ class TrackBoxes:
 
 @dataclass(frozen=True, kw_only=True)
 class Correspondences:
-    """The P points of a clip, and E places in other frames where these points are seen.
+    """The P points of a clip, and E patches of other frames that show these points.
 
     Patches are numbered through all frames of the clip: frame * h * w + row * w + column.
 
     Attributes:
         own_P: int64, patch that contains the point.
-        middle_P: bool, whether the point is the one nearest to the centre of its patch.
+        middle_P: bool, whether the point is the nearest to the centre of its patch.
         point_E: int64, position among the P points.
         patch_E: int64, patch of another frame that shows the point.
         same_time_E: bool, whether that frame is of another camera at the same time step.
@@ -79,12 +82,12 @@ class Leakage:
     """Counts of one or S masks, int64 (S,). Counts of several clips can be added.
 
     Attributes:
-        hidden: hidden points.
-        leaked: hidden points that a visible patch of another frame shows.
-        leaked_time: leaked points that only frames of other time steps show.
-        leaked_cameras: leaked points that only other cameras show, at the same time step.
-        hidden_patches: hidden patches that contain a point.
-        leaked_patches: hidden patches whose point nearest to the centre leaks.
+        hidden: number of hidden points.
+        leaked: number of hidden points that a visible patch of another frame shows.
+        leaked_time: number of leaked points that only frames of other time steps show.
+        leaked_cameras: number of leaked points that only other cameras show, at the same time step.
+        hidden_patches: number of hidden patches that contain a point.
+        leaked_patches: number of hidden patches whose point nearest to the centre leaks.
     """
 
     hidden: Tensor
@@ -161,10 +164,11 @@ def find_correspondences(
     """Find the other frames of a clip that show each of its points.
 
     With depth maps, a frame's points are the centres of ``per_side`` x ``per_side`` parts of each
-    patch, including the sky. A projected point is compared with the 3 x 3 depths around it. Without
-    depth maps, the points are the clip's lidar points. A projected point is then compared with the
-    returns of the 3 x 3 quarter patches around it; without returns, nothing is assumed to occlude
-    it.
+    patch, including the sky. The depth of a projected point is compared with the 3 x 3 pixels of
+    the depth map around it. Without depth maps, the points are the clip's lidar points. Each patch
+    is divided into 4 x 4 squares, and the depth of a projected point is compared with the other
+    frame's lidar points in the 3 x 3 squares around it. If these squares contain no lidar point,
+    the projected point is taken as visible.
 
     Points in a box move with the box. If the box is not known at the other time, its points are
     assumed not to move.
@@ -200,7 +204,7 @@ def find_correspondences(
     seen_FPF = torch.full((*patches_FP.shape, T * N), -1, device=patches_FP.device)
     for frame in range(T * N):
         moved_FP3 = _move(world_FP3, owner_FP, motion_FFK44[frame])
-        seen_FPF[..., frame] = _look_in(clips, frame, moved_FP3, ranges, grid)
+        seen_FPF[..., frame] = _patches_that_show(clips, frame, moved_FP3, ranges, grid)
     frames_F = torch.arange(T * N, device=patches_FP.device)
     seen_FPF[~known_FP] = -1
     seen_FPF[..., ~valid_F] = -1
@@ -217,7 +221,13 @@ def _any_visible(shown_SE: Tensor, pairs: Correspondences) -> Tensor:
 def _points(
     clips: Clips, grid: tuple[int, int], depth_TNHW: Tensor | None, per_side: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return each frame's points (x, y, depth), and nearest and farthest depth around places."""
+    """Return each frame's points, and the depths that projected points are compared with.
+
+    Returns:
+        points_FP3: (x, y) pixels and depth, metres.
+        ranges: nearest and farthest depth in the 3 x 3 neighbourhood of each pixel of the depth
+            maps, or of each square of the lidar raster; metres.
+    """
     F = clips.shape[1] * clips.shape[2]
     if depth_TNHW is None:
         points_FP3 = clips.points_BTNP3.reshape(F, -1, 3)
@@ -247,7 +257,10 @@ def _grid_points(
 def _lidar_range(
     points_FP3: Tensor, raster: tuple[int, int], image_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Return nearest and farthest depth around each square of a raster; 0 and ``inf`` if empty."""
+    """Return the nearest and the farthest depth in the 3 x 3 squares around each raster square.
+
+    They are 0 and ``inf`` where these squares contain no point: any depth agrees there.
+    """
     F = len(points_FP3)
     known_FP = torch.isfinite(points_FP3[..., 2])
     patches_FP, known_FP = _patches(points_FP3[..., :2], known_FP, raster, image_size)
@@ -286,7 +299,8 @@ def _motion(world_FP3: Tensor, track_boxes: TrackBoxes | None) -> tuple[Tensor, 
 
     Returns:
         owner_FP: int64, 0 for the world, else 1 + track.
-        motion_FFK44: float32, [to, from, owner]: pose that moves points in the clip frame.
+        motion_FFK44: float32, [to, from, owner]: transform of an owner's points, in the clip frame,
+            from the time of one frame to that of another; the identity if unknown.
     """
     F, P = world_FP3.shape[:2]
     device = world_FP3.device
@@ -301,9 +315,9 @@ def _motion(world_FP3: Tensor, track_boxes: TrackBoxes | None) -> tuple[Tensor, 
     for track in range(present_FK.shape[1]):
         local_FP3 = _transform(inverse_FK44[:, track], world_FP3)
         half_F13 = half_FK3[:, track, None]
-        inside_FP = (local_FP3.abs() <= half_F13 + _MARGIN).all(dim=-1)
-        # The ground below an object does not move with it.
-        inside_FP &= local_FP3[..., 2] >= _MARGIN - half_F13[..., 2]
+        inside_FP = (local_FP3.abs() <= half_F13 + _BOX_MARGIN).all(dim=-1)
+        # The ground below an object does not move with the object.
+        inside_FP &= local_FP3[..., 2] >= _GROUND_MARGIN - half_F13[..., 2]
         owner_FP = torch.where(inside_FP & present_FK[:, track, None], track + 1, owner_FP)
     both_FFK = present_FK[:, None] & present_FK[None]
     moved_FFK44 = pose_FK44[:, None] @ inverse_FK44[None]
@@ -312,6 +326,7 @@ def _motion(world_FP3: Tensor, track_boxes: TrackBoxes | None) -> tuple[Tensor, 
 
 
 def _transform(pose_F44: Tensor, points_FP3: Tensor) -> Tensor:
+    """Transform the points of each frame by the frame's pose matrix."""
     return points_FP3 @ pose_F44[..., :3, :3].transpose(-1, -2) + pose_F44[..., None, :3, 3]
 
 
@@ -322,7 +337,7 @@ def _move(world_FP3: Tensor, owner_FP: Tensor, motion_FK44: Tensor) -> Tensor:
     return (moved_FP44[..., :3, :3] @ world_FP3[..., None])[..., 0] + moved_FP44[..., :3, 3]
 
 
-def _look_in(
+def _patches_that_show(
     clips: Clips,
     frame: int,
     world_FP3: Tensor,
@@ -337,12 +352,12 @@ def _look_in(
     front_FP = depth_FP > _NEAREST
     near_HW, far_HW = ranges[0][frame], ranges[1][frame]
     size = (int(near_HW.shape[0]), int(near_HW.shape[1]))
-    place_FP, _ = _patches(pixels_FP2, front_FP, size, clips.image_size)
-    near_FP = near_HW.flatten()[place_FP.clamp(min=0)]
-    far_FP = far_HW.flatten()[place_FP.clamp(min=0)]
+    cell_FP, _ = _patches(pixels_FP2, front_FP, size, clips.image_size)
+    near_FP = near_HW.flatten()[cell_FP.clamp(min=0)]
+    far_FP = far_HW.flatten()[cell_FP.clamp(min=0)]
     depth_FP = depth_FP.clamp(max=FAR)
-    agrees_FP = depth_FP >= near_FP * (1 - _RELATIVE) - _ABSOLUTE
-    agrees_FP &= depth_FP <= far_FP * (1 + _RELATIVE) + _ABSOLUTE
+    agrees_FP = depth_FP >= near_FP * (1 - _RELATIVE_TOLERANCE) - _ABSOLUTE_TOLERANCE
+    agrees_FP &= depth_FP <= far_FP * (1 + _RELATIVE_TOLERANCE) + _ABSOLUTE_TOLERANCE
     return _patches(pixels_FP2, front_FP & agrees_FP, grid, clips.image_size)[0]
 
 
@@ -354,29 +369,32 @@ def _pack(
     shape: tuple[int, int, int, int],
     image_size: tuple[int, int],
 ) -> Correspondences:
-    """Build ``Correspondences`` without padding and without points that are not seen."""
+    """Build ``Correspondences`` of the known points.
+
+    ``seen_FPF`` holds the patch of each frame (last axis) that shows each point, -1 for none.
+    """
     _, N, h, w = shape
     frame_P, slot_P = known_FP.nonzero().unbind(-1)
     patch_P = patches_FP[frame_P, slot_P]
     own_P = frame_P * (h * w) + patch_P
-    place_P2 = points_FP3[frame_P, slot_P, :2] / points_FP3.new_tensor(
+    position_P2 = points_FP3[frame_P, slot_P, :2] / points_FP3.new_tensor(
         [image_size[1] / w, image_size[0] / h]
     )
     column_P, row_P = patch_P % w, patch_P // w
     middle_P2 = torch.stack([column_P, row_P], dim=-1) + 0.5
-    away_P = (place_P2 - middle_P2).square().sum(dim=-1)
-    # The first of each patch's points, sorted by patch and then by distance from its centre.
-    by_distance_P = away_P.argsort(stable=True)
+    squared_distance_P = (position_P2 - middle_P2).square().sum(dim=-1)
+    # Sort the points by patch and then by distance from its centre; mark the first of each patch.
+    by_distance_P = squared_distance_P.argsort(stable=True)
     order_P = by_distance_P[own_P[by_distance_P].argsort(stable=True)]
     first_P = torch.ones_like(own_P, dtype=torch.bool)
     first_P[1:] = own_P[order_P][1:] != own_P[order_P][:-1]
     seen_PF = seen_FPF[frame_P, slot_P]
-    point_E, other_E = (seen_PF >= 0).nonzero().unbind(-1)
+    point_E, frame_E = (seen_PF >= 0).nonzero().unbind(-1)
     return Correspondences(
         own_P=own_P,
         middle_P=torch.zeros_like(first_P).scatter_(0, order_P, first_P),
         point_E=point_E,
-        patch_E=other_E * (h * w) + seen_PF[point_E, other_E],
-        same_time_E=other_E // N == frame_P[point_E] // N,
+        patch_E=frame_E * (h * w) + seen_PF[point_E, frame_E],
+        same_time_E=frame_E // N == frame_P[point_E] // N,
         shape=shape,
     )

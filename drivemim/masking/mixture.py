@@ -21,13 +21,13 @@ class MixtureMask(MaskStrategy):
     """Draw one of several strategies for each clip.
 
     Every strategy scores the whole batch, so a mixture costs as much as all of its strategies
-    together. In return, a clip's mask does not depend on other clips, and no step synchronizes
-    with the device.
+    together. In return, a clip's mask does not depend on other clips, and the CPU never waits for
+    the GPU.
 
     Args:
         mask_ratio: fraction of a clip's patches that is hidden, in [0, 1]. The mask ratios of
             the strategies are ignored.
-        strategies: at least one strategy or config.
+        strategies: at least one strategy or its config.
         weights: relative frequency of each strategy, in (0, infinity); equal by default.
 
     Example:
@@ -64,21 +64,23 @@ class MixtureMask(MaskStrategy):
         self.weights = weights
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Take each clip's scores, and its budgets if there are any, from the strategy drawn."""
+        """Return each clip's scores, and its budgets if there are any, from the drawn strategy."""
         draw_B = context.draw_per_clip()
         all_scores = [strategy.score(context) for strategy in self.strategies]
         uneven = any(mask_scores.num_masked_BTN is not None for mask_scores in all_scores)
         scores_BTNhw = all_scores[0].scores_BTNhw
         num_masked_BTN = _num_masked_per_frame(all_scores[0], context)
-        below = 0.0
+        # Each clip starts with the first strategy, and takes the next one as long as its draw
+        # reaches the cumulative probability of the strategies before.
+        cumulative = 0.0
         for weight, mask_scores in zip(self.weights, all_scores[1:], strict=False):
-            below += weight / sum(self.weights)
-            taken_B11 = (draw_B >= below)[:, None, None]
+            cumulative += weight / sum(self.weights)
+            takes_next_B11 = (draw_B >= cumulative)[:, None, None]
             scores_BTNhw = torch.where(
-                taken_B11[..., None, None], mask_scores.scores_BTNhw, scores_BTNhw
+                takes_next_B11[..., None, None], mask_scores.scores_BTNhw, scores_BTNhw
             )
             num_masked_BTN = torch.where(
-                taken_B11, _num_masked_per_frame(mask_scores, context), num_masked_BTN
+                takes_next_B11, _num_masked_per_frame(mask_scores, context), num_masked_BTN
             )
         return MaskScores(
             scores_BTNhw=scores_BTNhw, num_masked_BTN=num_masked_BTN if uneven else None
@@ -86,7 +88,7 @@ class MixtureMask(MaskStrategy):
 
 
 def _num_masked_per_frame(mask_scores: MaskScores, context: MaskContext) -> torch.Tensor:
-    """Return the budgets of scores; if they have none, the context's budget for every frame."""
+    """Return the strategy's budgets; if it sets none, the context's budget for every frame."""
     if mask_scores.num_masked_BTN is not None:
         return mask_scores.num_masked_BTN
     return torch.full(context.clips.shape, context.num_masked, device=context.device)

@@ -1,6 +1,7 @@
 """Motion masks: hide moving objects first.
 
-The reference is the frame that a frame is compared with: its camera's previous valid one.
+Each frame is compared with its reference: the previous valid frame of the same camera, or the next
+one if it is the camera's first.
 
 Letters: H W points at which frames are compared, several per patch; R numbers of an image row;
 V values of a frame.
@@ -31,8 +32,11 @@ from drivemim.registry import MASKS
 
 _FINE = 4
 """Points per side of a patch at which frames are compared."""
+_NEAREST = 0.1
+"""Smallest depth at which the reference camera sees a point, metres."""
 _WALL_MULTIPLES = (0.5, 2.0, 100.0)
-"""Walls to try, in multiples of ``wall_distance``; the last is practically infinite."""
+"""Distances of the walls that are tried, in multiples of ``wall_distance``; the last is practically
+infinite."""
 _NOISE = 0.02
 """Changes of brightness below this are noise; 1 is from black to white."""
 _OUTSIDE = 1e4
@@ -48,16 +52,16 @@ class MotionMask(MaskStrategy):
     ``ego_compensated_change`` measures what moves on its own. Patches with lidar points take their
     depth from them; elsewhere, static surfaces are assumed to lie on flat ground or on an upright
     wall around the cameras. A fraction of the budget is drawn from the changed patches, with
-    chances proportional to the change; another strategy scores all others.
+    chances proportional to the change. ``base`` scores all other patches.
 
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
-        budget_fraction: fraction of a frame's hidden patches that is changed ones, in [0, 1]. If a
-            frame has fewer of them, or the clip has one time step, other patches fill the budget.
-        wall_distance: distance from the cameras to that wall, at which the ground ends, metres, in
-            (0, infinity). Walls at half, twice and 100 times this distance are tried.
-        base: strategy that scores all other patches, or its config; ``RandomMask`` by
-            default.
+        budget_fraction: fraction of a frame's hidden patches that is drawn from the changed ones,
+            in [0, 1]. If a frame has too few changed patches, or the clip has one time step, other
+            patches fill the budget.
+        wall_distance: distance from the cameras to the assumed wall, where the ground ends, metres,
+            in (0, infinity). Walls at half, twice and 100 times this distance are tried.
+        base: strategy that scores all other patches, or its config; ``RandomMask`` by default.
 
     Example:
         >>> clips = Clips.from_images(images, intrinsics=intrinsics, poses=poses)
@@ -86,7 +90,7 @@ class MotionMask(MaskStrategy):
         self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score the drawn changed patches before all others."""
+        """Score the changed patches that are drawn above all others, which ``base`` scores."""
         draws_BTNhw = context.draw_per_frame(*context.grid)
         base_scores = self.base.score(context)
         change_BTNhw = ego_compensated_change(
@@ -108,13 +112,14 @@ def ego_compensated_change(
 ) -> Tensor:
     """Measure how much every patch changed beyond what the camera's own motion explains.
 
-    Every frame is compared with the reference, the same camera's previous valid frame (for the
-    first one, the next), as seen from the camera's current pose. The depth of a patch is not known,
-    unless lidar points lie in it, so static surfaces are assumed to lie on flat ground or on an
-    upright wall around the cameras, at any of several distances. A point counts as unchanged if the
-    reference has its brightness at most one compared point away from where one of these puts it.
-    Points outside the reference count as unchanged too. Both the old and the new position of a
-    moving object count as changed.
+    Every frame is compared with its reference: the same camera's previous valid frame, or the next
+    one for the first frame. Poses and depth predict where the reference shows each point if it did
+    not move. The depth of a patch is known only if it contains lidar points. Elsewhere, static
+    surfaces are assumed to lie on flat ground or on an upright wall around the cameras, and several
+    distances of the wall are tried. A point is unchanged if, for one of them, the reference has the
+    same brightness at the predicted position or one compared point beside it. A point is also
+    unchanged if it is predicted outside the reference. A moving object changes the patches that it
+    has left and those that it covers now.
 
     Args:
         clips: clips with images, and lidar points if measured depth is to be used.
@@ -137,8 +142,9 @@ def ego_compensated_change(
     with torch.autocast(clips.valid_BTN.device.type, enabled=False):
         reference_BTN, compared_BTN = _reference_step(clips.valid_BTN)
         grey_FHW = _grey_points(clips, grid)
-        # Points outside the reference are sampled as 0 and must not count as a change. So the
-        # distances of its darkest value from black and of its brightest from white are sampled.
+        # grid_sample returns 0 outside the reference, where no point may count as changed. So the
+        # reference's darkest and brightest neighbours are given as their distances from black and
+        # from white: 0 for both allows any brightness.
         darkest_FHW = -_local_maximum(-grey_FHW)
         white_minus_brightest_FHW = 1 - _local_maximum(grey_FHW)
         bounds_F2HW = torch.stack([darkest_FHW, white_minus_brightest_FHW], dim=1)
@@ -162,18 +168,19 @@ def _reference_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
     T = valid_BTN.shape[1]
     steps_T1 = torch.arange(T, device=valid_BTN.device)[:, None]
     none_B1N = torch.full_like(valid_BTN[:, :1], -1, dtype=torch.int64)
+    # The last valid step up to each step, and the next from it on; -1 and T if there is none.
     last_BTN = torch.where(valid_BTN, steps_T1, -1).cummax(dim=1).values
-    before_BTN = torch.cat([none_B1N, last_BTN[:, :-1]], dim=1)
-    coming_BTN = torch.where(valid_BTN, steps_T1, T).flip(1).cummin(dim=1).values.flip(1)
-    after_BTN = torch.cat([coming_BTN[:, 1:], none_B1N + T + 1], dim=1)
-    reference_BTN = torch.where(before_BTN >= 0, before_BTN, after_BTN)
+    previous_BTN = torch.cat([none_B1N, last_BTN[:, :-1]], dim=1)
+    next_BTN = torch.where(valid_BTN, steps_T1, T).flip(1).cummin(dim=1).values.flip(1)
+    following_BTN = torch.cat([next_BTN[:, 1:], none_B1N + T + 1], dim=1)
+    reference_BTN = torch.where(previous_BTN >= 0, previous_BTN, following_BTN)
     return reference_BTN.clamp(max=T - 1), valid_BTN & (reference_BTN < T)
 
 
 def _grey_points(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Compute the brightness at the points that are compared: float32 in [0, 1] (F, H, W)."""
+    """Return the brightness at the points that are compared: float32 in [0, 1] (F, H, W)."""
     (h, w), (height, _) = grid, clips.image_size
-    # Two rows per point are enough; reading all rows would be most of the cost.
+    # Two rows per point are enough. Reading all rows would take more time than all the rest.
     skip = max(1, height // (2 * _FINE * h))
     rows_FHR = clips.images_BTNHWC.flatten(0, 2)[:, ::skip].flatten(2)
     return adaptive_avg_pool2d(rows_FHR.float(), (_FINE * h, _FINE * w)) / 255
@@ -182,7 +189,7 @@ def _grey_points(clips: Clips, grid: tuple[int, int]) -> Tensor:
 def _local_maximum(values_FHW: Tensor) -> Tensor:
     """Return the maximum of each point and its eight neighbours.
 
-    ``max_pool2d`` returns the same, but is many times slower on a CPU.
+    ``max_pool2d`` would return the same maxima, but is many times slower on a CPU.
     """
     padded_FHW = pad(values_FHW, (1, 1, 1, 1), mode="replicate")
     across_FHW = padded_FHW[..., 1:-1].maximum(padded_FHW[..., :-2]).maximum(padded_FHW[..., 2:])
@@ -190,7 +197,7 @@ def _local_maximum(values_FHW: Tensor) -> Tensor:
 
 
 def _gather_reference(values_F: Tensor, reference_BTN: Tensor) -> Tensor:
-    """Gather the values of each frame's reference."""
+    """Return the values of each frame's reference, in the shape of ``values_F`` [F, ...]."""
     B, T, N = reference_BTN.shape
     values_BTNV = values_F.reshape(B, T, N, -1)
     step_BTNV = reference_BTN[..., None].expand_as(values_BTNV)
@@ -200,7 +207,11 @@ def _gather_reference(values_F: Tensor, reference_BTN: Tensor) -> Tensor:
 def _reference_positions(
     clips: Clips, grid: tuple[int, int], wall_distance: float, reference_BTN: Tensor
 ) -> Tensor:
-    """Locate each point in its reference: (F, H, W, 2), coordinates of ``grid_sample``."""
+    """Return where the reference shows each point if it did not move.
+
+    Returns:
+        (F, H, W, 2), x and y in the coordinates of ``grid_sample``: the image spans [-1, 1].
+    """
     (h, w), (height, width) = grid, clips.image_size
     points_BTNhw3 = backproject_patches(
         clips.intrinsics_BTN33,
@@ -218,9 +229,10 @@ def _reference_positions(
     )
     pixels_Fhw2, depth_Fhw = pixels_FL2.reshape(-1, h, w, 2), depth_FL.reshape(-1, h, w)
     size_2 = pixels_Fhw2.new_tensor([width, height])
-    # The points of a patch move almost alike, so their motion is interpolated.
+    # The points of a patch move by almost the same amount. So motion is computed for the centres of
+    # patches and interpolated between them.
     moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _patch_centers(h, w, pixels_Fhw2)
-    moved_Fhw2 = torch.where(depth_Fhw[..., None] > 0.1, moved_Fhw2, _OUTSIDE)
+    moved_Fhw2 = torch.where(depth_Fhw[..., None] > _NEAREST, moved_Fhw2, _OUTSIDE)
     moved_Fhw2 = moved_Fhw2.clamp(-_OUTSIDE, _OUTSIDE)
     H, W = _FINE * h, _FINE * w
     moved_F2HW = interpolate(moved_Fhw2.movedim(-1, 1).contiguous(), (H, W), mode="bilinear")

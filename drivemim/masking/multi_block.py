@@ -77,10 +77,13 @@ class MultiBlockMask(MaskStrategy):
         self.min_aspect, self.max_aspect = min_aspect, max_aspect
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score patches by the first block that covers them, then row by row; others by chance."""
+        """Score the blocks' patches, the first block's highest; then all others by chance.
+
+        Within a block, upper rows have higher scores than lower ones.
+        """
         h, w = context.grid
         draw = context.draw_per_camera if self.alike_in_time else context.draw_per_frame
-        top_BTNK, left_BTNK, height_BTNK, width_BTNK = self._place(draw(self.blocks, 4), h, w)
+        top_BTNK, left_BTNK, height_BTNK, width_BTNK = self._rectangles(draw(self.blocks, 4), h, w)
         first_BTNhw = first_cover(
             span(top_BTNK, top_BTNK + height_BTNK, h), span(left_BTNK, left_BTNK + width_BTNK, w)
         )
@@ -90,7 +93,9 @@ class MultiBlockMask(MaskStrategy):
         scores_BTNhw = torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw)
         return MaskScores(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))
 
-    def _place(self, draws_BTNK4: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _rectangles(
+        self, draws_BTNK4: Tensor, h: int, w: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Convert uniform draws to top, left, height and width in patches, inside the grid."""
         size, aspect, down, across = draws_BTNK4.unbind(-1)
         area = (self.min_area + (self.max_area - self.min_area) * size) * (h * w)

@@ -1,4 +1,7 @@
-"""Object masks: hide tracked objects in all frames of a clip."""
+"""Object masks: hide tracked objects in all frames of a clip.
+
+Letters: X rows or columns of patches.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,7 @@ from drivemim.registry import MASKS
 
 Mode = Literal["prefer", "quota", "protect"]
 BudgetFraction = float | Mapping[str, float]
+"""Fraction of the budget for all objects, or a fraction per class name."""
 
 _MODES = ("prefer", "quota", "protect")
 
@@ -44,9 +48,10 @@ class ObjectMask(MaskStrategy):
 
     The mode says which objects are hidden:
 
-    - ``prefer``: a random part of the tracks is hidden in every camera and at every time, so that
-      they cannot be copied from another frame, up to ``budget_fraction``. Another strategy scores
-      everything else, including the other tracks.
+    - ``prefer``: tracks are drawn at random. A drawn track is hidden in every camera and at every
+      time step, so that it cannot be copied from another frame. The patches of drawn tracks are
+      hidden first, up to ``budget_fraction`` of the budget. ``base`` scores everything else,
+      including the other tracks.
     - ``quota``: objects get exactly ``budget_fraction`` of the budget, if there are enough patches
       with and without objects for it. Tracks are hidden one after the other, in the same order in
       every frame, until the quota is used up.
@@ -68,20 +73,20 @@ class ObjectMask(MaskStrategy):
             Not used by ``protect``.
         visible_fraction: fraction of every object's patches that stays visible, in [0, 1]; rounded
             up.
-        min_visible: least number of every object's patches that stay visible. An object that has
-            no more than that is not hidden at all.
+        min_visible: least number of every object's patches that stay visible. An object with no
+            more patches than this is not hidden at all.
         hide_probability: probability that ``prefer`` hides a track, in [0, 1].
         num_peek_frames: number of the clip's time steps, drawn for each track, at which a hidden
             track stays visible in all cameras.
-        base: strategy that scores all other patches, or its config; ``RandomMask`` by
-            default.
+        base: strategy that scores all other patches, or its config; ``RandomMask`` by default.
 
     Example:
         >>> clips = Clips.from_images(images, boxes=boxes)
         >>> mask_BTNhw = ObjectMask()(clips)
 
     Raises:
-        ValueError: if an argument is outside its range, or (on masking) the clips lack a class.
+        ValueError: if an argument is outside its range; when masking, if ``budget_fraction`` names
+            a class that the clips do not have.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"boxes", "tracks"})
@@ -131,7 +136,8 @@ class ObjectMask(MaskStrategy):
             clips.boxes_BTNM4, clips.depths_BTNM, draws.present_BTNM, context.grid, clips.image_size
         )
         hide_first_BTNM, middle_level_BTNM = self._hide_first_mask(draws)
-        # Objects to hide first, then the others; tracks in the same order in every frame.
+        # Objects that are hidden first have lower ranks than the others. Each of the two groups is
+        # ordered by priority, which a track shares between all frames.
         ranks_FM = _ranks(draws.priority_BTNM + ~hide_first_BTNM).flatten(0, 2)
         removal_cost_BTNhw = _removal_cost(clips, draws, hide_first_BTNM, owners_BTNhw, base_BTNhw)
         patches = sort_patches(
@@ -156,7 +162,10 @@ class ObjectMask(MaskStrategy):
         return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
 
     def _hide_first_mask(self, draws: ObjectDraws) -> tuple[Tensor, Tensor]:
-        """Return whether each object's patches are hidden first, and the level of all others."""
+        """Return which objects are hidden first, and a middle level for each object.
+
+        The middle level is that of an object's patches that are neither hidden first nor kept.
+        """
         present_BTNM, peeked_BTNM = draws.present_BTNM, draws.peeked_BTNM
         if self.mode == "prefer":
             middle_level_BTNM = (draws.hidden_BTNM & peeked_BTNM) * (PROTECTED - OPEN) + OPEN
@@ -182,7 +191,17 @@ class ObjectMask(MaskStrategy):
         num_masked_F: Tensor,
         classes: tuple[str, ...],
     ) -> Tensor:
-        """Return how many patches of each object to hide first, in order, up to the budget."""
+        """Return how many patches of each object to hide first, within the objects' budget.
+
+        Args:
+            requested_FM: int64, patches of each object that are to be hidden first, by rank.
+            labels_FM: int64, class of each object, by rank.
+            num_masked_F: int64, number of hidden patches of each frame.
+            classes: class names of the labels.
+
+        Returns:
+            int64 (F, M), as requested, until the budget of the object's class is used up.
+        """
         if not isinstance(self.budget_fraction, Mapping):
             return _up_to(requested_FM, (self.budget_fraction * num_masked_F).round().long())
         num_hide_first_FM = torch.zeros_like(requested_FM)
@@ -193,14 +212,14 @@ class ObjectMask(MaskStrategy):
 
 
 def check_budget_classes(budget_fraction: BudgetFraction, classes: Sequence[str]) -> None:
-    """Refuse a budget fraction of a class that the data does not have.
+    """Check that the data has all classes for which budget fractions are given.
 
     Args:
-        budget_fraction: one for all objects, or one per class.
+        budget_fraction: fraction for all objects, which is not checked; or one per class.
         classes: class names of the data.
 
     Raises:
-        ConfigError: naming the class and the nearest valid one.
+        ConfigError: if the data lacks a class; names it and the nearest valid one.
     """
     for name in budget_fraction if isinstance(budget_fraction, Mapping) else ():
         if name not in classes:
@@ -211,7 +230,11 @@ def check_budget_classes(budget_fraction: BudgetFraction, classes: Sequence[str]
 
 
 def _check_budget_fraction(budget_fraction: BudgetFraction) -> None:
-    """Raise ``ValueError`` unless ``budget_fraction`` is in [0, 1], or one per class is."""
+    """Check that a budget fraction is in [0, 1].
+
+    Raises:
+        ValueError: if it is not; with one fraction per class, also if their sum is above 1.
+    """
     if not isinstance(budget_fraction, Mapping):
         check_fraction("budget_fraction", budget_fraction)
         return
@@ -288,4 +311,5 @@ def _from_anchor(low_BTNM: Tensor, high_BTNM: Tensor, anchor_BTNM: Tensor, lengt
 
 
 def _take(values_BTNMX: Tensor, index_BTNhw: Tensor) -> Tensor:
+    """Return the values at indices into the flattened last two axes: [B, T, N, L]."""
     return values_BTNMX.flatten(-2).gather(-1, index_BTNhw.flatten(-2))

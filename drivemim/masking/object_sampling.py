@@ -9,7 +9,8 @@ from torch import Tensor
 
 from drivemim.masking.strategy import MaskContext
 
-# Odd multipliers that keep the terms of a key's sum distinguishable.
+# Large multipliers with irregular bits, so that different corners, time steps and cameras give
+# different sums. The last one is from xorshift*, all others are the primes of xxHash.
 _MIXERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
 _TIME_MIXER, _CAMERA_MIXER = 0x165667B1, 0x2545F491
 
@@ -20,10 +21,14 @@ class ObjectDraws:
 
     Attributes:
         present_BTNM: bool, False for padding.
-        hidden_BTNM: bool, present, and its track is hidden throughout the clip.
-        peeked_BTNM: bool, its track stays visible at this time step even if it is hidden.
-        priority_BTNM: float32 in [0, 1), the order of tracks, the same in every frame.
-        anchors_BTNM2: float32 (x, y) in [0, 1], point of the box around which it stays visible.
+        hidden_BTNM: bool, True if the object is present and its track is drawn to be hidden in all
+            frames of the clip.
+        peeked_BTNM: bool, True if this is a time step at which the track stays visible even if it
+            is drawn to be hidden.
+        priority_BTNM: float32 in [0, 1); tracks with lower values are hidden first. The same in
+            every frame.
+        anchors_BTNM2: float32 (x, y) in [0, 1], from the upper left corner of the box: a hidden
+            object keeps the patches around this point visible.
     """
 
     present_BTNM: Tensor
@@ -40,8 +45,9 @@ def draw_objects(
 
     Args:
         context: the clips and their source of randomness.
-        hide_probability: probability that a track is hidden throughout, in [0, 1].
-        num_peek_frames: number of time steps, drawn for each track, at which a track stays visible.
+        hide_probability: probability that a track is hidden in all frames, in [0, 1].
+        num_peek_frames: number of time steps at which a track stays visible even if it is hidden;
+            which ones is drawn for each track.
     """
     clips = context.clips
     salts_B5 = context.draw_per_clip(5)
@@ -62,16 +68,17 @@ def draw_objects(
 
 
 def object_keys(context: MaskContext) -> Tensor:
-    """Return the key of each object: its track's number, or a number of its own without a track.
+    """Return the key of each object: its track's number, or a hash if it has no track.
 
-    The key of a box without a track is made of its corners, its time step and the rank of its
-    camera's calibration, so the order of the cameras and of the boxes does not matter.
+    The hash is made of the box's corners, its time step and the rank of its camera's calibration,
+    so it does not depend on the order of the cameras and of the boxes.
 
     Returns:
         int64 (B, T, N, M).
     """
     clips = context.clips
     corners_BTNM4 = clips.boxes_BTNM4.float().contiguous().view(torch.int32).long()
+    # Without the shift, the sum over four corner coordinates could exceed int64.
     mixers_4 = torch.tensor(_MIXERS, device=context.device) >> 4
     times_T11 = torch.arange(clips.shape[1], device=context.device)[:, None, None] * _TIME_MIXER
     cameras_B1N1 = context.camera_rank[:, None, :, None] * _CAMERA_MIXER
@@ -92,25 +99,29 @@ def hashed_uniform(keys: Tensor, salts: Tensor) -> Tensor:
     low = 0xFFFFFFFF
     bits = (keys ^ (keys >> 32)) & low
     bits = _scramble(bits ^ (salts.double() * 2**32).long())
-    # float32 holds exactly 24 bits: the top ones.
+    # float32 represents 24 bits exactly, so the lowest 8 bits are dropped.
     return (_scramble(bits ^ 0x5BD1E995) >> 8).float() / 2**24
 
 
 def _scramble(bits: Tensor) -> Tensor:
-    """Mix 32 bits; the multipliers are odd and below 2**31, so that int64 does not overflow."""
+    """Mix the lowest 32 bits, like the hash functions of Wellons' hash-prospector.
+
+    The multipliers are odd and below 2**31, so that int64 does not overflow.
+    """
     for multiplier in (0x2C1B3C6D, 0x297A2D39):
         bits = (bits ^ (bits >> 16)) * multiplier & 0xFFFFFFFF
     return bits ^ (bits >> 15)
 
 
 def _peeked(keys_BTNM: Tensor, salts_B111: Tensor, num_peek_frames: int) -> Tensor:
-    """Return whether each object's time step is among those drawn for its track."""
+    """Return whether each object's time step is among those at which its track stays visible."""
     if num_peek_frames == 0:
         return torch.zeros_like(keys_BTNM, dtype=torch.bool)
     T = keys_BTNM.shape[1]
     times_T = torch.arange(T, device=keys_BTNM.device)
-    # Every object ranks all time steps of the clip; the objects of a track rank them alike.
-    moments_BTNMT = keys_BTNM[..., None] + (1 + times_T) * _TIME_MIXER
-    draws_BTNMT = hashed_uniform(moments_BTNMT, salts_B111[..., None])
+    # An object draws a number for every time step of the clip. All objects of a track draw the same
+    # numbers, and the track stays visible at the time steps with the highest ones.
+    time_keys_BTNMT = keys_BTNM[..., None] + (1 + times_T) * _TIME_MIXER
+    draws_BTNMT = hashed_uniform(time_keys_BTNMT, salts_B111[..., None])
     own_BTNM1 = draws_BTNMT.diagonal(dim1=1, dim2=4).movedim(-1, 1)[..., None]
     return (draws_BTNMT > own_BTNM1).sum(dim=-1) < num_peek_frames

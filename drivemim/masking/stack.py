@@ -27,14 +27,14 @@ class StackMask(MaskStrategy):
     """Give each of several strategies a fraction of every frame's budget.
 
     The strategies take turns: each spends its fraction of the budget on the patches that the
-    earlier ones left, the last all that remains. They only score patches. For budgets that differ
-    between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``base``: its
-    scores give each strategy about its fraction of any number of hidden patches.
+    earlier ones left, and the last one spends all that remains. Every frame has the same budget. If
+    budgets are to differ between frames, make the stack the ``base`` of a ``CausalMask`` or a
+    ``CameraDropoutMask``: whatever a frame's budget, each strategy gets about its fraction.
 
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1]. The mask
             ratios of the strategies are ignored.
-        strategies: at least one strategy or config.
+        strategies: at least one strategy or its config.
         budget_fractions: fraction of the budget of each strategy, in [0, 1], with a sum of 1.
 
     Example:
@@ -76,23 +76,23 @@ class StackMask(MaskStrategy):
         self.budget_fractions = list(budget_fractions)
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score the patches that the strategies choose in turn, then the others by the last one."""
-        parts = [fixed_budget_scores(part, context, self) for part in self.strategies]
+        """Score the patches that the strategies choose, then all others by the last strategy."""
+        scores = [fixed_budget_scores(strategy, context, self) for strategy in self.strategies]
         # 0 for patches that no strategy has chosen yet.
-        chosen_BTNL = torch.zeros_like(parts[0].flatten(-2))
-        for scores_BTNhw, count in zip(parts, self._counts(context.num_masked), strict=True):
-            open_BTNL = scores_BTNhw.flatten(-2).masked_fill(chosen_BTNL > 0, -torch.inf)
-            chosen_BTNL = _choose(open_BTNL, count, chosen_BTNL)
-        left_BTNhw = minmax_normalize(parts[-1]) - 1
-        chosen_BTNhw = chosen_BTNL.view_as(left_BTNhw)
-        return MaskScores(scores_BTNhw=torch.where(chosen_BTNhw > 0, chosen_BTNhw, left_BTNhw))
+        chosen_BTNL = torch.zeros_like(scores[0].flatten(-2))
+        for scores_BTNhw, count in zip(scores, self._num_chosen(context.num_masked), strict=True):
+            available_BTNL = scores_BTNhw.flatten(-2).masked_fill(chosen_BTNL > 0, -torch.inf)
+            chosen_BTNL = _choose(available_BTNL, count, chosen_BTNL)
+        others_BTNhw = minmax_normalize(scores[-1]) - 1
+        chosen_BTNhw = chosen_BTNL.view_as(others_BTNhw)
+        return MaskScores(scores_BTNhw=torch.where(chosen_BTNhw > 0, chosen_BTNhw, others_BTNhw))
 
-    def _counts(self, num_masked: int) -> list[int]:
-        """Return the number of patches of each strategy; the sum is ``num_masked``."""
+    def _num_chosen(self, num_masked: int) -> list[int]:
+        """Return how many patches each strategy chooses; the sum is ``num_masked``."""
         counts: list[int] = []
-        for place in range(1, len(self.budget_fractions)):
+        for num_strategies in range(1, len(self.budget_fractions)):
             counts.append(
-                min(round(sum(self.budget_fractions[:place]) * num_masked), num_masked)
+                min(round(sum(self.budget_fractions[:num_strategies]) * num_masked), num_masked)
                 - sum(counts)
             )
         return [*counts, num_masked - sum(counts)]
@@ -102,13 +102,14 @@ def _choose(scores_BTNL: Tensor, count: int, chosen_BTNL: Tensor) -> Tensor:
     """Give a strategy's top patches evenly spaced scores from 1 down to above 0.
 
     Args:
-        scores_BTNL: float, the strategy's scores.
+        scores_BTNL: float, the strategy's scores; ``-inf`` for patches chosen before.
         count: number of patches that it chooses.
         chosen_BTNL: float, scores of the patches chosen before, 0 for the others.
 
     Returns:
-        ``chosen_BTNL`` with the new patches filled in. In any top part of these scores, each
-        strategy's number of patches is proportional to the number that it chose.
+        ``chosen_BTNL`` with the new patches filled in. Because every strategy's scores are evenly
+        spaced between 1 and 0, any number of the highest scores contains each strategy's patches
+        in proportion to the number that it chose.
     """
     top_BTNK = scores_BTNL.topk(count, dim=-1).indices
     steps_K = 1 - torch.arange(count, device=scores_BTNL.device) / max(count, 1)

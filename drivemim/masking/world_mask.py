@@ -16,17 +16,20 @@ from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, che
 from drivemim.registry import MASKS
 
 _WAVES = 24
-"""Waves of a field: enough for a sum of nearly normal distribution. The cost is proportional."""
+"""Number of plane waves in a field: enough for nearly normally distributed sums. Time and memory
+are proportional to it."""
 _PARALLAX_TOLERANCE = 2.5
 """Assumed error of the parallax of a patch with a guessed depth, in multiples of the parallax at
 the wall."""
 _TILT_BANDWIDTH = 0.5
 """Width of the bumps that tilt the field, radians; about half a camera's field of view."""
 _RIDGE_LAMBDA = 0.01
-"""Keeps the tilt defined where frames see the same, and so have the same bumps."""
+"""Weight of the ridge penalty. Frames that look in the same direction have the same bump; without
+the penalty, the heights of their bumps would not be unique."""
 _TILT_ROUNDS = 3
-"""Rounds of tilting, each with the levels that the last one left. On a rig of six cameras, the
-levels' mean deviation fell from 1.39 to 0.37, 0.25 and 0.23 (standard deviation of a field: 3)."""
+"""Rounds of tilting; each reduces the differences between the frames' thresholds that the previous
+round left. On a rig of six cameras, the mean deviation of the thresholds fell from 1.39 to 0.37,
+0.25 and 0.23 in three rounds (standard deviation of a field: 3)."""
 _SHARED_OVER = ("both", "time", "cameras")
 
 
@@ -35,9 +38,9 @@ class WorldMask(MaskStrategy):
     """Hide the same part of the world at every time step and in every camera.
 
     A hidden region stays hidden where the car's motion moves it to and where a neighbouring camera
-    sees it. Every patch gets the world point that it looks at: that of its lidar points if it has
-    any, else a point on flat ground or on a wall around the cameras. A smooth random field scores
-    the patches; it depends only on the point's direction from the centre of the clip, which is the
+    sees it. Every patch looks at a world point: at the depth of its lidar points if it has any,
+    else on flat ground or on a wall around the cameras. A smooth random field scores the patches.
+    It depends only on the direction of the world point from the centre of the clip, which is the
     middle of the axis-aligned box around the cameras' positions.
 
     The field is a sum of plane waves in random directions: isotropic, without seams or poles. Two
@@ -45,9 +48,10 @@ class WorldMask(MaskStrategy):
 
     - The depth of most patches is a guess. A wrong depth shifts a patch along the camera's motion.
       So the field varies less in that direction, which makes spots longer there.
-    - All frames hide equally many patches. A frame that the field hides in large part would have to
-      show what others hide. So the field is tilted, smoothly and equally for all frames, until
-      every frame meets its budget at nearly the same level.
+    - All frames hide equally many patches, those above the frame's own threshold on the field. If
+      the thresholds differed, one frame would show what another hides. So a smooth function of
+      direction, the same for all frames, is subtracted from the field until all thresholds are
+      nearly equal.
 
     Moving objects do not stay where the mask assumes them to be; use
     ``ObjectMask(base=WorldMask)`` for them.
@@ -94,11 +98,12 @@ class WorldMask(MaskStrategy):
     def score(self, context: MaskContext) -> MaskScores:
         """Score the patches by the field in the directions of their world points."""
         context.clips.require("WorldMask", "intrinsics", "poses")
-        # In half precision, the frames would not agree on the position of a point.
+        # In half precision, frames would compute different directions for the same point.
         with torch.autocast(context.device.type, enabled=False):
             return MaskScores(scores_BTNhw=self._field(context))
 
     def _field(self, context: MaskContext) -> Tensor:
+        """Return the values of the corrected field at the patches: (B, T, N, h, w)."""
         clips = context.clips
         points_BTNhw3 = backproject_patches(
             clips.intrinsics_BTN33,
@@ -118,9 +123,9 @@ class WorldMask(MaskStrategy):
             self._grouped(points_BTNhw3.flatten(-3, -2)) - center_BG3[:, :, None, None], dim=-1
         )
         angle_B = self.spot_size * _patch_angle(clips, context.grid)
-        # A camera s metres from the centre sees a point at the wall s / wall_distance radians
-        # further on; a guessed depth makes an error of _PARALLAX_TOLERANCE times that. In quarters
-        # of a wavelength, which is 2 * angle, the error is s times:
+        # A point at the wall has a parallax of s / wall_distance radians for a camera s metres from
+        # the centre. A guessed depth makes an error of _PARALLAX_TOLERANCE times this parallax. A
+        # quarter of a wavelength is angle / 2, so in this unit the error is s times scale:
         scale_B = 2 * _PARALLAX_TOLERANCE / (self.wall_distance * angle_B)
         field_BGFL = _waves(
             directions_BGFL3,
@@ -138,6 +143,7 @@ class WorldMask(MaskStrategy):
         return values_BTN.transpose(1, 2) if self.shared_over == "time" else values_BTN
 
     def _ungrouped(self, field_BGFL: Tensor, context: MaskContext) -> Tensor:
+        """Undo ``_grouped``: (B, G, F, L) to (B, T, N, h, w)."""
         if self.shared_over == "time":
             field_BGFL = field_BGFL.transpose(1, 2)
         return field_BGFL.reshape(*context.clips.shape, *context.grid)
@@ -151,17 +157,24 @@ class WorldMask(MaskStrategy):
 
 
 def _patch_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Return the viewing angle of a central patch of each clip's median camera, radians (B,)."""
+    """Return the viewing angle of a patch at the image centre, radians (B,).
+
+    This is the median of a clip's frames; 1 for a clip without a valid frame.
+    """
     (h, w), (height, width) = grid, clips.image_size
     focal_BTN = (clips.intrinsics_BTN33[..., 0, 0] * clips.intrinsics_BTN33[..., 1, 1]).abs().sqrt()
     angle_BTN = math.sqrt(width / w * height / h) / focal_BTN.clamp(min=1e-3)
     angle_BF = torch.where(clips.valid_BTN, angle_BTN, torch.nan).flatten(1)
-    # A median, unlike a mean, does not depend on the order of the cameras in its last bit.
+    # A mean would depend on the order of the cameras in its last bit; a median does not.
     return angle_BF.nanmedian(dim=1).values.nan_to_num(nan=1.0)
 
 
 def _position_covariance(positions_BGF3: Tensor, center_BG3: Tensor, valid_BGF: Tensor) -> Tensor:
-    """Average the outer products of valid cameras' offsets from the centre: m^2, (B, G, 3, 3)."""
+    """Return the mean outer product of the valid frames' offsets from the centre.
+
+    Returns:
+        (B, G, 3, 3), square metres.
+    """
     offset_BGF3 = (positions_BGF3 - center_BG3[:, :, None]).double() * valid_BGF[..., None]
     count_BG11 = valid_BGF.sum(dim=-1).clamp(min=1)[..., None, None]
     covariance_BG33 = offset_BGF3.transpose(-1, -2) @ offset_BGF3 / count_BG11
@@ -171,23 +184,25 @@ def _position_covariance(positions_BGF3: Tensor, center_BG3: Tensor, valid_BGF: 
 def _waves(
     directions_BGFL3: Tensor, draws_BGK3: Tensor, angle_B: Tensor, shifts_BG33: Tensor
 ) -> Tensor:
-    """Evaluate a sum of plane waves of one wavelength at directions.
+    """Return a sum of random plane waves, all of the same wavelength, for each direction.
 
     Args:
         directions_BGFL3: float, unit vectors.
         draws_BGK3: float in [0, 1), two numbers for a wave's direction, one for its phase.
         angle_B: float, half the wavelength, radians.
         shifts_BG33: float, covariance of the directions' errors, in squared quarters of a
-            wavelength; a wave is stretched by sqrt(1 + variance along it).
+            wavelength. A wave is stretched by sqrt(1 + variance of the errors along it).
 
     Returns:
         field_BGFL: float.
     """
     up_BGK = 2 * draws_BGK3[..., 0] - 1
     around_BGK = 2 * math.pi * draws_BGK3[..., 1]
-    level_BGK = (1 - up_BGK.square()).sqrt()
+    horizontal_BGK = (1 - up_BGK.square()).sqrt()
     waves_BGK3 = (
-        torch.stack([level_BGK * around_BGK.cos(), level_BGK * around_BGK.sin(), up_BGK], dim=-1)
+        torch.stack(
+            [horizontal_BGK * around_BGK.cos(), horizontal_BGK * around_BGK.sin(), up_BGK], dim=-1
+        )
         * (math.pi / angle_B)[:, None, None, None]
     )
     # Waves are isotropic, so all square roots of the inverse of (1 + shifts) are equivalent.
@@ -206,10 +221,10 @@ def _waves(
 def _equalize_frames(
     field_BGFL: Tensor, directions_BGFL3: Tensor, valid_BGF: Tensor, num_masked: int
 ) -> Tensor:
-    """Tilt the field so that all frames meet their budget at nearly the same level.
+    """Tilt the field so that all frames hide their budget at nearly the same threshold.
 
     A smooth function of direction is subtracted: a sum of bumps around the frames' viewing
-    directions, with heights from ridge regression.
+    directions, with heights from ridge regression on the thresholds' deviations from their median.
     """
     B, G, F, L = field_BGFL.shape
     views_BGF3 = normalize(directions_BGFL3.mean(dim=-2), dim=-1)
@@ -221,10 +236,10 @@ def _equalize_frames(
     normal_BGFF = bump_means_BGFF.transpose(-1, -2) @ bump_means_BGFF
     normal_BGFF.diagonal(dim1=-2, dim2=-1).add_(_RIDGE_LAMBDA)
     for _ in range(_TILT_ROUNDS):
-        level_BGF = field_BGFL.kthvalue(min(max(L - num_masked, 1), L), dim=-1).values
-        level_BGF = torch.where(valid_BGF, level_BGF, torch.nan)
-        median_BG1 = level_BGF.nanmedian(dim=-1, keepdim=True).values
-        excess_BGF1 = (level_BGF - median_BG1).nan_to_num()[..., None].double()
+        threshold_BGF = field_BGFL.kthvalue(min(max(L - num_masked, 1), L), dim=-1).values
+        threshold_BGF = torch.where(valid_BGF, threshold_BGF, torch.nan)
+        median_BG1 = threshold_BGF.nanmedian(dim=-1, keepdim=True).values
+        excess_BGF1 = (threshold_BGF - median_BG1).nan_to_num()[..., None].double()
         target_BGF1 = bump_means_BGFF.transpose(-1, -2) @ excess_BGF1
         heights_BGF1 = torch.linalg.solve_ex(normal_BGFF, target_BGF1).result.to(field_BGFL.dtype)
         field_BGFL = field_BGFL - (bumps_BGCF @ heights_BGF1).reshape(B, G, F, L)

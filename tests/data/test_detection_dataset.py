@@ -123,7 +123,7 @@ def test_crowds_alone_are_refused(folder, tmp_path):
 
 
 def test_the_object_is_found_in_a_later_look(index, monkeypatch):
-    monkeypatch.setattr("drivemim.data.detection.detection_dataset._LOOK", 1)
+    monkeypatch.setattr("drivemim.data.detection.detection_dataset._CHUNK", 1)
     # The first frame has two boxes lower than 50 pixels and none wider than 100; so has the rest.
     assert len(FrameDetection(index=index, filters={}, indices=[2, 0])) == 2
     with pytest.raises(DataError, match="min_width=100 3"):

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from drivemim.data.index.arrow import strings
+from drivemim.data.index.arrow_columns import strings_from_arrow
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuimages import build_nuimages_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.data.index.frame_index import FrameIndex, _to_strings
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_schema import Strings, time_keys
 from drivemim.errors import DataError
 
@@ -36,15 +37,15 @@ def test_an_index_travels_to_other_processes_by_name(small_index, tmp_path):
 
 def test_strings_in_any_language_and_empty():
     words = ["", "Straße", "雨", "x"]
-    column = _to_strings(strings(words))
+    column = strings_from_arrow(strings(words))
     assert list(column) == words
     assert len(column) == 4
     with pytest.raises(IndexError, match="row 4 of a column of 4"):
         column[4]
     with pytest.raises(IndexError, match="row -1"):
         column[-1]
-    assert list(_to_strings(strings([]))) == []
-    assert list(_to_strings(strings(["", ""]))) == ["", ""]
+    assert list(strings_from_arrow(strings([]))) == []
+    assert list(strings_from_arrow(strings(["", ""]))) == ["", ""]
     assert len(Strings(np.zeros(0, np.int64), np.zeros(0, np.uint8))) == 0
 
 

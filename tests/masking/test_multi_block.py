@@ -95,7 +95,7 @@ def test_blocks_lie_within_the_grid(make_clips, grid, areas, aspects, draw):
         max_aspect=max(aspects),
     )  # fmt: skip
     draws = torch.full((1, 1, 1, 4, 4), draw)
-    top, left, height, width = strategy._place(draws, *grid)
+    top, left, height, width = strategy._rectangles(draws, *grid)
     assert (height >= 1).all()
     assert (width >= 1).all()
     assert (top >= 0).all()

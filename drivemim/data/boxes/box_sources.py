@@ -20,7 +20,9 @@ from drivemim.geometry.boxes import transform_boxes
 from drivemim.registry import BOX_SOURCES
 
 ClassMap = Mapping[str, str | None]
+"""Class by category, or None for no class."""
 BoxOrigin = Literal["annotations", "detector", "images"]
+"""Where boxes come from; see ``BoxSource.origin``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +55,14 @@ class BoxSource(ABC):
 
     Args:
         index: the data set.
-        class_map: category to class or None, where it differs from ``category_classes``.
+        class_map: class by category, or None for no class; only categories whose class differs from
+            ``category_classes``.
         classes: class names; labels are positions in them.
 
     Attributes:
-        origin: ``annotations``; ``detector``, which was trained with its own labels; or ``images``,
-            which needs no labels. An exported backbone records it. The default of a class is
-            ``annotations``.
+        origin: where the boxes come from: ``annotations``; a ``detector``, which was trained with
+            labels of its own; or ``images``, which needs no labels. An exported backbone records
+            it. The default is ``annotations``.
     """
 
     origin: ClassVar[BoxOrigin] = "annotations"
@@ -84,11 +87,13 @@ class BoxSource(ABC):
         """
 
     def add_boxes(self, clips: Clips, rows_TN: Ints) -> Clips:
-        """Return the loaded clip with the data added that its boxes still lack.
+        """Return the loaded clip with what ``boxes_for_frames`` cannot give: boxes or tracks.
+
+        This needs all frames of the clip, or their images. By default, the clip is unchanged.
 
         Args:
             clips: one clip, with the boxes from ``boxes_for_frames``.
-            rows_TN: its frames as rows of ``index.frames``, -1 for missing frames.
+            rows_TN: frames of the clip as rows of ``index.frames``, -1 for missing frames.
         """
         del rows_TN
         return clips
@@ -101,8 +106,8 @@ class AnnotatedBoxes(BoxSource):
     Crowds are left out: a box around many objects is not an object.
 
     Raises:
-        ConfigError: if ``class_map`` names a category that the index does not have, or no category
-            is mapped to one of ``classes``.
+        ConfigError: if ``class_map`` names a category that the index does not have, or one of a
+            user's own ``classes`` has no category.
     """
 
     def __init__(
@@ -117,14 +122,14 @@ class AnnotatedBoxes(BoxSource):
 
     def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files."""
-        found = frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
-        is_object = ~found.crowd
+        boxes = frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
+        is_object = ~boxes.crowd
         return ImageBoxes(
-            frame=found.frame[is_object],
-            boxes=found.boxes[is_object],
-            label=found.label[is_object],
-            track=found.track[is_object],
-            depth=found.depth[is_object],
+            frame=boxes.frame[is_object],
+            boxes=boxes.boxes[is_object],
+            label=boxes.label[is_object],
+            track=boxes.track[is_object],
+            depth=boxes.depth[is_object],
         )
 
 
@@ -134,7 +139,16 @@ def build_box_source(
     class_map: ClassMap | None,
     classes: Sequence[str] = CLASSES,
 ) -> BoxSource | None:
-    """Build a source from its config or from its type alone; return None for no boxes.
+    """Build a source of boxes.
+
+    Args:
+        boxes: type of the source, or its config; None for no boxes.
+        index: the data set.
+        class_map: see ``BoxSource``.
+        classes: see ``BoxSource``.
+
+    Returns:
+        The source; None for no boxes.
 
     Raises:
         ConfigError: if there is a ``class_map`` but no source, or the source cannot be built.
@@ -146,9 +160,11 @@ def build_box_source(
             )
         return None
     config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)
-    # Sources that were written for the default classes need not have the argument.
-    own = {} if tuple(classes) == CLASSES else {"classes": tuple(classes)}
-    source: BoxSource = BOX_SOURCES.build({**config, **own, "index": index, "class_map": class_map})
+    # A user's source need not have the argument ``classes`` to work with the default classes.
+    arguments: dict[str, Any] = {"index": index, "class_map": class_map}
+    if tuple(classes) != CLASSES:
+        arguments["classes"] = tuple(classes)
+    source: BoxSource = BOX_SOURCES.build({**config, **arguments})
     return source
 
 
@@ -166,7 +182,8 @@ def pad_boxes(
         valid_TN: True for the valid frames of the clip.
         matrices_TN33: from the stored pixels to the loaded ones.
         image_size: height and width of the loaded images, pixels.
-        min_size: boxes narrower or lower than this are left out, pixels of the loaded images.
+        min_size: boxes narrower or lower than this are left out, pixels of the loaded images. Boxes
+            outside the image are always left out.
 
     Returns:
         ``Clips``' fields by name, without the batch axis.

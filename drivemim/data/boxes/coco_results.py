@@ -1,4 +1,4 @@
-"""Read a detector's COCO results as columns, sorted by the frames of an index.
+"""Reading of a detector's COCO results as columns, sorted by the frames of an index.
 
 Letters: D detections.
 """
@@ -27,9 +27,12 @@ from drivemim.errors import ConfigError, DataError
 from drivemim.files import RealPaths, path_from, plain_path, posix_name
 
 Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An id that fits into int64."""
 
 
 class _Result(msgspec.Struct, gc=False):
+    """An entry of a results file; ``bbox`` is x, y, width, height."""
+
     image_id: Id
     category_id: Id
     bbox: tuple[float, float, float, float]
@@ -37,6 +40,8 @@ class _Result(msgspec.Struct, gc=False):
 
 
 class _Image(msgspec.Struct, gc=False):
+    """An image of a COCO file; a width or height of 0 is unknown."""
+
     id: Id
     file_name: str
     width: int = 0
@@ -44,12 +49,14 @@ class _Image(msgspec.Struct, gc=False):
 
 
 class _Category(msgspec.Struct, gc=False):
+    """A category of a COCO file."""
+
     id: Id
     name: str
 
 
 class _ImageFile(msgspec.Struct):
-    """The parts of the COCO file with images that are read."""
+    """A COCO file with images: the fields that are read."""
 
     images: list[_Image]
     categories: list[_Category]
@@ -91,14 +98,15 @@ def read_results(
             position in ``classes``; MMDetection's ``CocoMetric`` writes such ids for DriveMIM's
             own ``FrameDetection`` and a head of these classes.
         min_score: results with a lower score are left out.
-        class_map: category name to class or None, where it differs from ``category_classes``.
-            Categories in neither are left out.
+        class_map: class by category name, or None for no class; only categories whose class differs
+            from ``category_classes``. Results of categories without a class are left out.
         classes: class names; labels are positions in them.
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        ValueError: if a file has the wrong format, an id is unknown, a box is broken, the sizes of
-            images differ from the index, or none of the images is in the index.
+        ValueError: if a file has the wrong format, an id is unknown, a box is not a number or has a
+            negative size, the sizes of images differ from the index, none of the images is in the
+            index, no category has a class, or there is a ``class_map`` but no ``images``.
     """
     image_D, category_D, score_D, boxes_D4 = _read_columns(path)
     if images is None:
@@ -127,7 +135,7 @@ def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
     score_D = np.fromiter((result.score for result in results), np.float64, count)
     flat = (value for result in results for value in result.bbox)
     boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
-    # A number that was read from text can be NaN.
+    # JSON has no NaN, but a number that is written as text can be "nan".
     _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is not a number", path)
     _refuse(~np.isfinite(score_D), lambda _: "has a score that is not a number", path)
     _refuse(
@@ -139,6 +147,12 @@ def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
 
 
 def _decode(path: Path, schema: Any, what: str) -> Any:
+    """Decode a JSON file as the given type; ``what`` describes the file in messages.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        DataError: if its content is not of the type.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
     begin = f"{path} is not a {what}: "
@@ -146,17 +160,26 @@ def _decode(path: Path, schema: Any, what: str) -> Any:
     return decode_entries(text, schema, begin)
 
 
-def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -> None:
-    """Raise an error that names the first wrong entry."""
+def _refuse(wrong_D: NDArray[np.bool_], describe: Callable[[int], str], path: Path) -> None:
+    """Raise an error if any entry is wrong.
+
+    Args:
+        wrong_D: True for wrong entries of the results file.
+        describe: returns what is wrong with an entry.
+        path: the results file.
+
+    Raises:
+        DataError: describes the first wrong entry.
+    """
     if wrong_D.any():
         entry = int(wrong_D.argmax())
-        raise DataError(f"{path}: entry {entry} {say(entry)}; correct the results file")
+        raise DataError(f"{path}: entry {entry} {describe(entry)}; correct the results file")
 
 
 def _own_ids(
     image_D: Ints, category_D: Ints, index: FrameIndex, path: Path, classes: Sequence[str]
 ) -> tuple[Ints, Ints]:
-    """Check ids that are rows of the index and labels, and return them."""
+    """Return image and category ids that are rows of the index and labels, after checking them."""
     frames = len(index.frames)
     hint = "if ids are those of a COCO file, name it: images=..."
     _refuse(
@@ -258,11 +281,13 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
     for folder in dict.fromkeys((beside, root)):
         rows = index.find_paths([path_from(root, folder / name, real) for name in names])
         # Compare files, not names: either the index or the list may have a link to the other.
-        lost = [image for image in np.flatnonzero(rows < 0) if (folder / names[image]).is_file()]
-        if lost:
+        unmatched = [
+            image for image in np.flatnonzero(rows < 0) if (folder / names[image]).is_file()
+        ]
+        if unmatched:
             others = np.setdiff1d(np.arange(len(index.frames)), rows)
             row_of = {real(root / index.frames.path[row]): row for row in others}
-            rows[lost] = [row_of.get(real(folder / names[image]), -1) for image in lost]
+            rows[unmatched] = [row_of.get(real(folder / names[image]), -1) for image in unmatched]
         if any(rows[image] >= 0 and not os.path.isabs(name) for image, name in enumerate(names)):
             break
     return rows
@@ -271,9 +296,14 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
 def _labels(
     names: list[str], class_map: ClassMap | None, path: Path, classes: Sequence[str]
 ) -> Ints:
-    """Return the label of each category, -1 if it has no class or is not in the map."""
+    """Return the label of each category, -1 if it has no class.
+
+    Raises:
+        DataError: if no category has a class.
+    """
     check_class_map(class_map, names, classes, where=f"class_map of {path}")
-    # Results may use any category, so none must have a class because of boxes that it has.
+    # No category is marked as having boxes: a category with boxes must be known, and a detector may
+    # have been trained on any categories.
     has_boxes = np.zeros(len(names), np.bool_)
     labels = category_labels(names, classes, class_map, used=has_boxes)
     if not (labels >= 0).any():

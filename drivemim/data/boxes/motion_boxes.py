@@ -29,7 +29,9 @@ from drivemim.registry import BOX_SOURCES
 _SQUARE = 8
 """Side length in pixels of the squares that are tested for change."""
 _MIN_SQUARES = 2
+"""Smallest number of squares of a box; a single square is noise."""
 _MAX_BOXES = 30
+"""Largest number of boxes of a frame; the smallest regions get none."""
 
 
 @BOX_SOURCES.register_module()
@@ -38,10 +40,11 @@ class MotionBoxes(BoxSource):
 
     A box is a connected region that changed more than the camera's own motion explains, see
     ``ego_compensated_change``. Standing objects have no box; a moving object often has a box only
-    around the part that shows its motion. The boxes are good if the camera stands. If it drives,
-    about half of the boxes are wrong: they are around objects that passed in front of others.
+    around the part that shows its motion. The boxes are good if the camera stands still. If it
+    moves, about half of the boxes are wrong: they are around standing objects in front of more
+    distant ones.
 
-    The classes are unknown, so all boxes get the class of the larger moving objects, vehicles. With
+    The classes are unknown, so all boxes get the class of the larger moving objects: vehicle. With
     ``ObjectMask``, use one ``budget_fraction`` instead of one per class. Boxes have no depth.
     Tracks are linked from step to step, see ``link_tracks_by_iou``.
 
@@ -87,7 +90,11 @@ class MotionBoxes(BoxSource):
         return ImageBoxes.empty()
 
     def add_boxes(self, clips: Clips, rows_TN: Ints) -> Clips:
-        """Return the clip with boxes around moving objects."""
+        """Return the clip with boxes around moving objects, linked into tracks.
+
+        Raises:
+            ConfigError: if the clip has one time step.
+        """
         if clips.shape[1] == 1:
             raise ConfigError("MotionBoxes compares the frames of a clip; set num_frames=2 or more")
         height, width = clips.image_size
@@ -121,11 +128,11 @@ def moving_boxes(change_hw: NDArray[np.float32], min_change: float) -> NDArray[n
 
     Args:
         change_hw: change of each square, as a fraction of the grey range.
-        min_change: smallest change that counts.
+        min_change: smallest change of a square of a region.
 
     Returns:
-        (M, 4) x1 y1 x2 y2 in squares, the largest regions first. Single squares are noise and are
-        left out.
+        (M, 4) x1 y1 x2 y2 in squares, the largest regions first, at most 30. Single squares are
+        noise and are left out.
     """
     moving_hw = (change_hw >= min_change).astype(np.uint8)
     _, _, regions, _ = cv2.connectedComponentsWithStats(moving_hw, connectivity=8)

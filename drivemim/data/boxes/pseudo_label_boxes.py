@@ -32,11 +32,11 @@ class PseudoLabelBoxes(BoxSource):
 
     Args:
         index: the data set.
-        class_map: category name to class or None, for the categories of ``images``.
+        class_map: class by category name, or None for no class, for the categories of ``images``.
         classes: class names; labels are positions in them.
         file: the results.
-        images: COCO file whose ids the results use; None if the ids are rows of the index and
-            labels.
+        images: COCO file whose ids the results use; None if image ids are rows of the index and
+            category ids are positions in ``classes``.
         min_score: results with a lower score are left out, in [0, 1].
         min_overlap: smallest intersection over union of boxes of one object in consecutive time
             steps, in (0, 1].

@@ -23,17 +23,18 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     """Return the 3-D boxes of all tracks of a clip, of any category.
 
     Boxes are interpolated between the samples before and after the frame. Unlike in the ground
-    truth of ``frame_boxes``, this includes keyframes: the camera is up to 50 ms off the annotated
-    time, which is half a metre at 10 m/s. A track that only one of the two samples has keeps its
-    pose from that sample. In recordings (``RECORDED``), it is absent from frames more than
-    ``LONGEST_STILL`` away from that sample.
+    truth of ``frame_boxes``, boxes of keyframes are interpolated too: the camera is up to 50 ms off
+    the annotated time, which is half a metre at 10 m/s. If only one of the two samples has a track,
+    the track keeps its pose from that sample. In recordings (``RECORDED``), such a track is absent
+    from frames more than ``LONGEST_STILL`` away from that sample.
 
     Args:
         index: the data set.
         rows_TN: frames of the clip, from ``ClipDataset.rows``; -1 for missing frames.
 
     Returns:
-        boxes in the ego pose of the clip's first valid frame; all absent for missing frames.
+        boxes in the clip frame, the ego pose of the clip's first valid frame. Missing frames have
+            no boxes.
     """
     frames, samples, boxes = index.frames, index.samples, index.boxes
     valid_TN = rows_TN >= 0
@@ -72,9 +73,10 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
 
 
 def _boxes_of_tracks(index: FrameIndex, needed_U: Ints) -> Ints:
-    """Return the 3-D box of every track in every sample (U, K): its row, -1 for none.
+    """Return the row in ``index.boxes`` of every track's 3-D box in every sample.
 
-    The K tracks are those with a 3-D box in any of the samples.
+    Returns:
+        (U, K), -1 for none. The K tracks are those with a 3-D box in any of the samples.
     """
     samples = index.samples
     row_B, box_B = expand_runs(samples.first_box[needed_U], samples.box_count[needed_U])
@@ -87,7 +89,11 @@ def _boxes_of_tracks(index: FrameIndex, needed_U: Ints) -> Ints:
 
 
 def _samples_around(index: FrameIndex, rows_V: Ints) -> tuple[Ints, Ints]:
-    """Return the samples before and after each frame; at a scene's ends its first or last two."""
+    """Return the samples before and after each frame.
+
+    For a frame before a scene's first sample or after its last one, these are the nearest two
+    samples; in a scene with a single sample, it is both.
+    """
     samples = index.samples
     sample_V = index.frames.sample[rows_V].astype(np.int64)
     early_V = index.frames.timestamp[rows_V] < samples.timestamp[sample_V]

@@ -18,8 +18,8 @@ from drivemim.array_types import Floats
 from drivemim.data.index.images import Crop, reduction_to_cover
 from drivemim.errors import ConfigError, check_range, did_you_mean
 
-_PLACES = (0.25, 0.75)
-"""Range of the place in a crop, from 0 to 1, of the object that it is placed around."""
+_FOCUS_POSITIONS = (0.25, 0.75)
+"""Range of positions in the crop, from 0 to 1, at which ``focus`` puts the centre of an object."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class AugmentSettings:
         """Make the settings from a config's dict.
 
         Raises:
-            ConfigError: if a key is unknown, naming the nearest, or a value is out of range.
+            ConfigError: if a key is unknown (the message names the nearest known one), or a value
+                is out of range.
         """
         known = [field.name for field in fields(cls)]
         for key in settings:
@@ -112,7 +113,7 @@ class AugmentationDraw:
         height: height of the crop, as a fraction of the image's.
         width: width of the crop, as a fraction of the image's.
         top: position of the crop in its vertical range, from 0 (top) to below 1 (bottom).
-        left: position of the crop in its horizontal range, likewise.
+        left: position of the crop in its horizontal range, from 0 (left) to below 1 (right).
         mirrored: whether left and right are exchanged, after the crop.
     """
 
@@ -124,15 +125,16 @@ class AugmentationDraw:
     mirrored: bool = False
 
     def crop(self, stored: tuple[int, int], size: tuple[int, int]) -> Crop:
-        """Return the crop of an image, placed so that the file can be decoded reduced.
+        """Return the crop of an image, rounded so that the file can be decoded at a reduced size.
 
         Args:
             stored: height and width of the stored image, pixels.
             size: height and width that the crop is resized to, pixels.
 
         Returns:
-            The drawn crop, rounded to multiples of the factor by which ``read_image`` then reduces
-            the image: one pixel of the decoded image.
+            The drawn crop. Its edges are multiples of the factor by which ``read_image`` reduces
+            the image while decoding, so they lie between pixels of the decoded image. (The whole
+            image is not rounded.)
         """
         if self.height == self.width == 1.0:
             return Crop.whole(stored)
@@ -185,8 +187,8 @@ class CameraAugmentation:
 
         Args:
             seed: the seed.
-            centers_M2: centres (y, x) of objects, as fractions of the image's height and width; for
-                ``focus``.
+            centers_M2: centres (y, x) of objects, as fractions of the image's height and width,
+                from which ``focus`` draws one; None without ``focus``.
         """
         if self.settings is None:
             return AugmentationDraw(seed)
@@ -197,11 +199,11 @@ class CameraAugmentation:
         # A crop with a large area cannot be stretched far without leaving the image.
         stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
         height, width = min(1.0, np.sqrt(area / stretch)), min(1.0, np.sqrt(area * stretch))
-        # Drawn last, so that the rest does not depend on it.
+        # The object is drawn after all else, so that focus does not change the other draws.
         if centers_M2 is not None and len(centers_M2) and generator.random() < self.settings.focus:
             y, x = centers_M2[generator.integers(len(centers_M2))]
-            top = _start_around(y, height, generator.uniform(*_PLACES))
-            left = _start_around(x, width, generator.uniform(*_PLACES))
+            top = _start_around(y, height, generator.uniform(*_FOCUS_POSITIONS))
+            left = _start_around(x, width, generator.uniform(*_FOCUS_POSITIONS))
         return AugmentationDraw(
             seed,
             height=float(height),
@@ -230,19 +232,22 @@ class CameraAugmentation:
         return np.ascontiguousarray(result["images"][..., ::-1])
 
 
-def _start_around(center: float, length: float, place: float) -> float:
-    """Return the position of a crop in its range that shows a point at a place, in one direction.
+def _start_around(center: float, length: float, position: float) -> float:
+    """Return the position in its range of a crop that shows a point, along one axis.
 
     Args:
         center: the point, as a fraction of the image.
         length: length of the crop, as a fraction of the image.
-        place: where in the crop the point is to be, from 0 to 1. At the border of the image, it is
-            elsewhere.
+        position: where in the crop the point should be, from 0 to 1. Near the border of the image
+            it is elsewhere, because the crop stays inside the image.
+
+    Returns:
+        from 0 to below 1, like ``AugmentationDraw.top``.
     """
     if length >= 1:
         return 0.0
     below_one = float(np.nextafter(1, 0))
-    return min(max((center - place * length) / (1 - length), 0.0), below_one)
+    return min(max((center - position * length) / (1 - length), 0.0), below_one)
 
 
 def _pipeline(settings: AugmentSettings) -> A.Compose:

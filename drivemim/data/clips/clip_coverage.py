@@ -1,4 +1,4 @@
-"""Statistics of the frames that clips can fill, with the reasons for missing frames.
+"""Statistics of the valid and the missing frames of clips, with the reasons for missing frames.
 
 Letters: A clips, C cameras of the rule that makes the clips.
 """
@@ -19,7 +19,7 @@ from drivemim.data.index.image_shapes import Stretch, describe_stretched
 from drivemim.errors import ConfigError
 
 MIN_VALID_FRACTION = 0.5
-"""Least fraction of the clips' frames that must be valid; a run with less is refused."""
+"""Least fraction of the clips' frames that must be valid; a run with less stops with an error."""
 _CHUNK = 4096
 """Number of clips processed at a time; limits the memory for a whole data set."""
 
@@ -29,9 +29,9 @@ class ClipSet:
     """The clips of a data set.
 
     Attributes:
-        rule: the rule that selects their frames.
+        rule: the rule that selects the frames of a clip.
         clip_starts: (A, 2) row in ``index.samples`` where each clip begins, and position of its
-            camera in ``rule.cameras``, which is 0 and unused without ``single_camera``.
+            camera in ``rule.cameras``. Without ``single_camera`` the position is 0 and not used.
         single_camera: whether each clip has a single camera.
     """
 
@@ -40,7 +40,12 @@ class ClipSet:
     single_camera: bool
 
     def chunks(self) -> Iterator[tuple[Ints, Ints]]:
-        """Yield chunks of clips: samples (A,), cameras (A, N) as positions in ``rule.cameras``."""
+        """Yield chunks of clips.
+
+        Yields:
+            rows in ``index.samples`` where the clips begin, (A,); and the clips' cameras as
+            positions in ``rule.cameras``, (A, N).
+        """
         cameras = np.arange(len(self.rule.cameras))
         for at in range(0, len(self.clip_starts), _CHUNK):
             sample, camera = self.clip_starts[at : at + _CHUNK].T
@@ -54,18 +59,18 @@ class ClipSet:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipCoverage:
-    """Number of valid frames of clips, and of missing ones by their cause.
+    """Numbers of valid frames of clips, and of missing frames by their cause.
 
     Attributes:
         clips: number of clips.
         cameras: N, number of cameras of a clip.
-        valid_T: valid frames at each step.
-        absent_T: frames missing because their camera has no frame in the scene.
-        ended_T: frames missing because the scene has ended.
-        skipped_T: frames missing because the camera has earlier and later frames, but none near
-            the step.
-        valid_C: valid frames of each camera of the rule.
-        requested_C: frames of each camera that the clips contain, valid or not.
+        valid_T: number of valid frames at each time step.
+        absent_T: number of frames missing because their camera has no frame in the scene.
+        ended_T: number of frames missing because the scene has ended.
+        skipped_T: number of frames missing for any other reason: the scene goes on and has frames
+            of the camera, but none near the time step.
+        valid_C: number of valid frames of each camera of the rule.
+        requested_C: number of frames of each camera that the clips contain, valid or not.
     """
 
     clips: int
@@ -84,7 +89,7 @@ class ClipCoverage:
 
     @property
     def fraction(self) -> float:
-        """Fraction of the frames that is valid."""
+        """Fraction of the frames that is valid; 0 if there are none."""
         return int(self.valid_T.sum()) / max(self.frames, 1)
 
 
@@ -116,17 +121,17 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
 
 
 def check_steps(clips: ClipSet) -> None:
-    """Refuse clips if a time step has no frame in any of them.
+    """Check that every time step has a valid frame in at least one clip.
 
     Raises:
-        ConfigError: naming the step and the settings to change.
+        ConfigError: if a time step has none; names it and the settings to change.
     """
-    seen_T = np.zeros(clips.rule.num_frames, bool)
+    has_frame_T = np.zeros(clips.rule.num_frames, bool)
     for sample, camera_AN in clips.chunks():
-        seen_T |= _frame_states(clips.rule, sample, camera_AN)[0].any(axis=(0, 2))
-        if seen_T.all():
+        has_frame_T |= _frame_states(clips.rule, sample, camera_AN)[0].any(axis=(0, 2))
+        if has_frame_T.all():
             return
-    step = int(np.flatnonzero(~seen_T)[0])
+    step = int(np.flatnonzero(~has_frame_T)[0])
     rule = clips.rule
     if measure_coverage(clips).skipped_T[step]:
         fix = _gap_hint(clips)
@@ -164,10 +169,10 @@ def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
 
 
 def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
-    """Refuse clips if most of their frames are missing.
+    """Check that at least ``MIN_VALID_FRACTION`` of the clips' frames are valid.
 
     Raises:
-        ConfigError: naming the fraction and the most frequent cause.
+        ConfigError: if fewer are; names the fraction and the most frequent cause.
     """
     if coverage.fraction >= MIN_VALID_FRACTION:
         return
@@ -181,11 +186,11 @@ def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
     if cause == "cameras":
         fraction_C = coverage.valid_C / np.maximum(coverage.requested_C, 1)
         rare = [
-            number for number in np.argsort(fraction_C) if fraction_C[number] < MIN_VALID_FRACTION
+            camera for camera in np.argsort(fraction_C) if fraction_C[camera] < MIN_VALID_FRACTION
         ]
         names = ", ".join(
-            f"{rule.index.cameras[rule.cameras[number]]} {fraction_C[number]:.1%}"
-            for number in rare[:6]
+            f"{rule.index.cameras[rule.cameras[camera]]} {fraction_C[camera]:.1%}"
+            for camera in rare[:6]
         )
         why = (
             f"cameras: most scenes lack some (valid: {names}); set cameras to those that they "
@@ -206,7 +211,17 @@ def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
 def _frame_states(
     rule: ClipRule, sample: Ints, camera_AN: Ints
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return whether each frame is valid, is of a camera of its scene, and is before the end."""
+    """Return the states of the frames of clips.
+
+    Args:
+        rule: the rule that selects the frames.
+        sample: (A,) rows in ``index.samples`` where the clips begin.
+        camera_AN: cameras of the clips, as positions in ``rule.cameras``.
+
+    Returns:
+        (A, T, N) whether the frame is valid; (A, N) whether the scene has frames of the camera;
+        (A, T, N) whether the scene has not ended at the time step.
+    """
     has_camera_AC, before_end_ATC = rule.cameras_and_steps(sample)
     column_A1N = camera_AN[:, None]
     return (
@@ -217,10 +232,12 @@ def _frame_states(
 
 
 def _settings(rule: ClipRule) -> str:
+    """Return the rule's settings, for messages."""
     return f"num_frames={rule.num_frames}, frame_interval={rule.frame_interval}"
 
 
 def _seconds(rule: ClipRule, step: int) -> str:
+    """Return the time of a step as the end of a phrase, for messages; empty if it is not fixed."""
     seconds = rule.frame_interval
     return "" if seconds is None else f" ({step * seconds:g} s after its first)"
 
@@ -243,7 +260,10 @@ def _gap_hint(clips: ClipSet) -> str:
 
 
 def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float | None, bool]:
-    """Return the median seconds between a camera's frames, and whether all are keyframes."""
+    """Return the median seconds between a camera's frames, and whether all are keyframes.
+
+    The median is None if no camera has two frames in a scene.
+    """
     frames = index.frames
     chosen = np.isin(frames.scene, scenes) & np.isin(frames.camera, cameras)
     row = np.flatnonzero(chosen & (frames.next >= 0))
@@ -258,7 +278,7 @@ def describe_stretch(
     """Describe images that ``image_size`` stretches by more than 10 %; see ``describe_stretched``.
 
     Args:
-        clips: the clips; every image of their scenes and cameras counts.
+        clips: the clips; all images of their scenes and cameras are tested.
         image_size: height and width that the images are resized to, pixels.
         patch_size: number that height and width must be a multiple of, pixels.
     """

@@ -49,8 +49,8 @@ class ClipDataset(Dataset[Clips]):
         image_size: height and width of the images, pixels. If their aspect ratio differs from that
             of the files, images and intrinsics are stretched.
         num_frames: T.
-        frame_interval: None for keyframes only, or seconds between a camera's frames (then sweeps
-            are used too).
+        frame_interval: seconds between a camera's frames, which uses sweeps too; None for
+            consecutive keyframes.
         cameras: a name, or names in the order of N; None for all.
         scenes: scene names, a split name, or None for all; see ``FrameIndex.scene_rows``.
         single_camera: whether each clip has a single camera (N = 1), so that data of different rigs
@@ -63,22 +63,23 @@ class ClipDataset(Dataset[Clips]):
             boxes.
         min_box_size: boxes narrower or lower than this are left out, pixels of the loaded image.
         lidar_points: maximum number of lidar points per frame; 0 for none. See ``frame_points``.
-        class_map: category to class or None, where it differs from
+        class_map: class by category, or None for no class; only categories whose class differs from
             ``drivemim.data.class_lists.category_classes``.
         classes: names of the objects' classes, or ``nuscenes`` for the ten of its detection task;
             pedestrian and vehicle by default.
         version: data set version that the index must hold, if given.
         data_root: where the data lies, if it moved since the index was built.
-        max_unreadable: number of images that may be unreadable. Each is logged, and counts as a
-            missing frame; a clip without any other frame is replaced by the next one. Every loading
-            process counts its own. With 0, the first one is an error.
+        max_unreadable: number of images that may be unreadable. Each is logged, and is a missing
+            frame; a clip without any other frame is replaced by the next clip. Every loading
+            process counts its own unreadable images. With 0, the first one is an error.
 
     Raises:
-        FileNotFoundError: if the index does not exist, or (on loading) an image or a lidar scan.
-        ValueError: if a camera, scene or category is unknown; the index is old or of another
-            version; there is no clip; no clip has a frame at some time step (the message gives the
-            interval of the data's frames); ``lidar_points`` is set but there are none; or (on
-            loading) a file is broken.
+        FileNotFoundError: if the index does not exist; on loading, if an image or a lidar scan does
+            not exist.
+        ValueError: if an argument is invalid; a camera, scene or category is unknown; the index is
+            old or of another version; there is no clip; no clip has a frame at some time step (the
+            message gives the interval of the data's frames); or ``lidar_points`` is set but the
+            data has no lidar scans. On loading, if a file is broken.
     """
 
     def __init__(
@@ -125,18 +126,18 @@ class ClipDataset(Dataset[Clips]):
                 f"augment: focus={focus:g} needs boxes that are known before the images are "
                 f"loaded; set boxes to AnnotatedBoxes or PseudoLabelBoxes, not {boxes}"
             )
-        chosen = self.index.scene_rows(scenes)
-        every = self._list_clips(chosen, drop_incomplete=False)
-        if len(every) == 0:
+        scene_rows = self.index.scene_rows(scenes)
+        all_starts = self._list_clips(scene_rows, drop_incomplete=False)
+        if len(all_starts) == 0:
             raise ConfigError(
                 f"{self.index.path} has no clip of scenes={scenes}, cameras={cameras}: no sample "
                 "of these scenes has an image of these cameras"
             )
-        check_steps(ClipSet(rule=self.rule, clip_starts=every, single_camera=single_camera))
+        check_steps(ClipSet(rule=self.rule, clip_starts=all_starts, single_camera=single_camera))
         self.clip_starts = (
-            self._list_clips(chosen, drop_incomplete=True) if drop_incomplete else every
+            self._list_clips(scene_rows, drop_incomplete=True) if drop_incomplete else all_starts
         )
-        if lidar_points > 0 and not has_lidar(self.index, every[:, 0]):
+        if lidar_points > 0 and not has_lidar(self.index, all_starts[:, 0]):
             raise ConfigError(
                 f"lidar_points={lidar_points}, but no sample of scenes={scenes} in "
                 f"{self.index.path} has a LIDAR_TOP scan; set lidar_points=0"
@@ -149,7 +150,7 @@ class ClipDataset(Dataset[Clips]):
 
     @property
     def clips(self) -> ClipSet:
-        """The clips as a ``ClipSet`` (frames of the index), not loaded."""
+        """The clips as a ``ClipSet``: which frames they have, without loading any."""
         return ClipSet(
             rule=self.rule,
             clip_starts=self.clip_starts,
@@ -163,7 +164,7 @@ class ClipDataset(Dataset[Clips]):
         """Load a clip; its random operations depend only on the seed of the request.
 
         Args:
-            item: a request of ``SeededInfiniteSampler``, or a position, which is its own seed.
+            item: a request of ``SeededInfiniteSampler``, or a position, which is then the seed too.
         """
         request = as_request(item)
         seed = int(np.random.RandomState(request.seed).randint(2**31))
@@ -193,8 +194,10 @@ class ClipDataset(Dataset[Clips]):
         intrinsics_TN33, camera_to_clip_TN44 = self._calibrate(rows_TN, matrices_TN33)
         timestamps_TN = np.zeros(rows_TN.shape, np.int64)
         timestamps_TN[valid_TN] = self.index.frames.timestamp[rows_V]
-        found = ImageBoxes.empty() if self.boxes is None else self.boxes.boxes_for_frames(rows_V)
-        boxes = pad_boxes(found, valid_TN, matrices_TN33, self.image_size, self.min_box_size)
+        image_boxes = ImageBoxes.empty()
+        if self.boxes is not None:
+            image_boxes = self.boxes.boxes_for_frames(rows_V)
+        boxes = pad_boxes(image_boxes, valid_TN, matrices_TN33, self.image_size, self.min_box_size)
         token = self.index.frames.token
         clips = Clips(
             images_BTNHWC=torch.from_numpy(images_TNHWC)[None],
@@ -214,7 +217,15 @@ class ClipDataset(Dataset[Clips]):
         return clips if self.boxes is None else self.boxes.add_boxes(clips, rows_TN)
 
     def _list_clips(self, scenes: Ints, drop_incomplete: bool) -> Ints:
-        """Return (clips, 2): the sample at a clip's start, and its single camera (0 if all)."""
+        """Return the clips of some scenes.
+
+        Args:
+            scenes: rows of ``index.scenes``.
+            drop_incomplete: whether to leave out clips without a frame at the last time step.
+
+        Returns:
+            ``ClipSet.clip_starts``, (A, 2).
+        """
         samples = np.flatnonzero(np.isin(self.index.samples.scene, scenes))
         if drop_incomplete:
             last = samples + self.rule.num_frames - 1
@@ -223,9 +234,10 @@ class ClipDataset(Dataset[Clips]):
                 inside = np.minimum(last, len(scene) - 1)
                 samples = samples[(last < len(scene)) & (scene[inside] == scene[samples])]
             else:
-                full = [(self.rule.rows(samples[at : at + 1024])[:, -1] >= 0).any(axis=1)
-                        for at in range(0, len(samples), 1024)]  # fmt: skip
-                samples = samples[np.concatenate(full)] if full else samples
+                # In chunks, which limits the memory for a whole data set.
+                has_last = [(self.rule.rows(samples[at : at + 1024])[:, -1] >= 0).any(axis=1)
+                            for at in range(0, len(samples), 1024)]  # fmt: skip
+                samples = samples[np.concatenate(has_last)] if has_last else samples
         has_frame = self.index.samples.keyframes[samples][:, self.rule.cameras] >= 0
         if self.single_camera:
             start, camera = np.nonzero(has_frame)
@@ -257,12 +269,12 @@ class ClipDataset(Dataset[Clips]):
             for step in present:
                 row = int(rows_TN[step, camera])
                 try:
-                    found = self._read_frame(row, draw)
+                    image, matrix = self._read_frame(row, draw)
                 except (DataError, OSError) as error:
                     self._unreadable.skip(row, error)
                     rows_TN[step, camera] = -1
                 else:
-                    images[step, camera], matrices[step, camera] = found
+                    images[step, camera], matrices[step, camera] = image, matrix
             present = np.flatnonzero(rows_TN[:, camera] >= 0)
             if len(present):
                 finished = self._augmentation.finish(images[present, camera], draw)
@@ -272,15 +284,15 @@ class ClipDataset(Dataset[Clips]):
     def _centers(self, rows_F: Ints) -> Floats:
         """Return the centres (y, x) of the objects in frames, as fractions of height and width."""
         assert self.boxes is not None
-        found, frames = self.boxes.boxes_for_frames(rows_F), self.index.frames
-        rows_M = rows_F[found.frame]
+        image_boxes, frames = self.boxes.boxes_for_frames(rows_F), self.index.frames
+        rows_M = rows_F[image_boxes.frame]
         sizes_M2 = np.stack([frames.height[rows_M], frames.width[rows_M]], axis=1)
-        x1, y1, x2, y2 = np.asarray(found.boxes, float).T
+        x1, y1, x2, y2 = np.asarray(image_boxes.boxes, float).T
         centers_M2: Floats = np.stack([y1 + y2, x1 + x2], axis=1) / 2 / sizes_M2
         return centers_M2
 
     def _read_frame(self, row: int, draw: AugmentationDraw) -> tuple[NDArray[np.uint8], Floats]:
-        """Read the drawn crop of a frame; also return the matrix from its stored pixels."""
+        """Return the drawn crop of a frame, and the matrix from stored to loaded pixels."""
         frames = self.index.frames
         stored = (int(frames.height[row]), int(frames.width[row]))
         crop = draw.crop(stored, self.image_size)
@@ -294,7 +306,12 @@ class ClipDataset(Dataset[Clips]):
         return image, draw.matrix(crop, self.image_size)
 
     def _calibrate(self, rows_TN: Ints, matrices_TN33: Floats) -> tuple[Floats, Floats]:
-        """Return intrinsics of the loaded pixels, and poses in the first valid ego frame."""
+        """Return the intrinsics and the poses of a clip's frames.
+
+        Returns:
+            Intrinsics for the loaded pixels, (T, N, 3, 3); and camera poses, (T, N, 4, 4), relative
+            to the ego vehicle at the first valid frame. Missing frames have identity matrices.
+        """
         valid_TN = rows_TN >= 0
         rows_V = rows_TN[valid_TN]
         frames = self.index.frames
@@ -310,7 +327,7 @@ class ClipDataset(Dataset[Clips]):
         valid_TN = rows_TN >= 0
         if self.lidar_points == 0 or not valid_TN.any():
             return torch.zeros(1, *rows_TN.shape, 0, 3)
-        found_VP3 = frame_points(
+        points_VP3 = frame_points(
             self.index,
             rows_TN[valid_TN],
             matrices_TN33[valid_TN],
@@ -318,7 +335,7 @@ class ClipDataset(Dataset[Clips]):
             max_points=self.lidar_points,
             seed=seed,
         )
-        points = np.zeros((*rows_TN.shape, *found_VP3.shape[1:]), np.float32)
+        points = np.zeros((*rows_TN.shape, *points_VP3.shape[1:]), np.float32)
         points[..., 2] = np.inf
-        points[valid_TN] = found_VP3
+        points[valid_TN] = points_VP3
         return torch.from_numpy(points)[None]

@@ -14,19 +14,20 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_schema import time_keys
 
 MICROSECONDS = 1_000_000
+"""Microseconds per second."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipRule:
-    """The rule that maps a sample to the frames of the clip that begins there.
+    """The rule that maps a sample to the frames of the clip that begins at this sample.
 
     Attributes:
         index: the data set.
         cameras: (N,) positions in ``index.cameras``, in the clip's order.
-        num_frames: T.
-        frame_interval: None for consecutive samples (keyframes only), or seconds between time
-            steps. Then a step has the camera's frame nearest to its time, at most half an interval
-            away.
+        num_frames: T, number of time steps.
+        frame_interval: seconds between time steps: each step has the camera's frame nearest to the
+            step's time, at most half an interval away. None for consecutive samples, that is, for
+            keyframes only.
     """
 
     index: FrameIndex
@@ -57,6 +58,7 @@ class ClipRule:
         return self._nearest(samples, self.frame_interval)
 
     def _keyframes(self, samples: Ints) -> Ints:
+        """Return the frames (A, T, N) of the consecutive samples that begin at ``samples``."""
         step_AT = samples[:, None] + np.arange(self.num_frames)
         inside_AT = self._before_end(samples)
         safe_AT = np.where(inside_AT, step_AT, samples[:, None])
@@ -82,7 +84,7 @@ class ClipRule:
         last_AN = scenes.first_frame[scene_A[:, None], self.cameras] + np.maximum(count_AN, 1) - 1
         last_AN = np.minimum(last_AN, len(self.index.frames) - 1)
         latest_AN = self.index.frames.timestamp[last_AN] + self.frame_interval * MICROSECONDS / 2
-        return count_AN > 0, self._wanted(samples, self.frame_interval) <= latest_AN[:, None]
+        return count_AN > 0, self._step_times(samples, self.frame_interval) <= latest_AN[:, None]
 
     def _before_end(self, samples: Ints) -> Bools:
         """Return whether each step (A, T) is at most its scene's last sample."""
@@ -91,8 +93,8 @@ class ClipRule:
         before_AT: Bools = samples[:, None] + np.arange(self.num_frames) < end_A[:, None]
         return before_AT
 
-    def _wanted(self, samples: Ints, frame_interval: float) -> Ints:
-        """Return the times (A, T, N) of the steps, microseconds."""
+    def _step_times(self, samples: Ints, frame_interval: float) -> Ints:
+        """Return the time of each step for each camera: (A, T, N), microseconds."""
         index = self.index
         # A camera's first step is its own keyframe, which can be 50 ms off the sample's time.
         key_AN = index.samples.keyframes[samples[:, None], self.cameras]
@@ -104,21 +106,22 @@ class ClipRule:
         offset_T = np.round(np.arange(self.num_frames) * frame_interval * MICROSECONDS).astype(
             np.int64
         )
-        wanted_ATN: Ints = start_AN[:, None] + offset_T[:, None]
-        return wanted_ATN
+        time_ATN: Ints = start_AN[:, None] + offset_T[:, None]
+        return time_ATN
 
     def _nearest(self, samples: Ints, frame_interval: float) -> Ints:
+        """Return the frames (A, T, N) nearest to the times of the steps."""
         index = self.index
         scene_A = index.samples.scene[samples]
         low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
         high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
-        wanted_ATN = self._wanted(samples, frame_interval)
+        time_ATN = self._step_times(samples, frame_interval)
         sequence_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
-        after_ATN = self._search(sequence_AN[:, None], low_AN[:, None], wanted_ATN)
+        after_ATN = self._search(sequence_AN[:, None], low_AN[:, None], time_ATN)
         before_ATN = after_ATN - 1
         last = len(index.frames) - 1
-        gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
-        gap_after = index.frames.timestamp[np.clip(after_ATN, 0, last)] - wanted_ATN
+        gap_before = time_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
+        gap_after = index.frames.timestamp[np.clip(after_ATN, 0, last)] - time_ATN
         half = frame_interval * MICROSECONDS / 2
         # Half-open interval, so that no frame can be nearest to two steps.
         near_before = (before_ATN >= low_AN[:, None]) & (gap_before <= half)
@@ -127,7 +130,16 @@ class ClipRule:
         return np.where(choose_after, after_ATN, np.where(near_before, before_ATN, -1))
 
     def _search(self, sequence: Ints, first: Ints, time: Ints) -> Ints:
-        """Return the first row of a camera at or after a time, by one search over all keys."""
+        """Find the first frame of a camera at or after a time, by one search in all frames' keys.
+
+        Args:
+            sequence: number of scene and camera: scene * number of cameras + camera.
+            first: row of the first frame of the camera in the scene.
+            time: microseconds.
+
+        Returns:
+            rows of ``index.frames``, one past the camera's last frame if none is late enough.
+        """
         frames = self.index.frames
         start = frames.timestamp[np.minimum(first, len(frames) - 1)]
         keys = time_keys(sequence, time - start)

@@ -1,4 +1,4 @@
-"""Concatenate data sets, to mix recordings of different rigs."""
+"""A concatenation of clip data sets, to mix recordings of different rigs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from drivemim.registry import DATASETS
 
 @DATASETS.register_module()
 class ConcatDataset(data.ConcatDataset[Any]):
-    """Concatenate data sets of clips; items must fit into one batch.
+    """Concatenate data sets of clips.
 
-    Unlike MMEngine's class of this name, it passes the seed of an ``ItemRequest`` on, and takes
-    data sets that are not MMEngine's.
+    All clips must have the same number of frames, cameras and pixels, so that they fit into one
+    batch. To mix rigs with different cameras, set ``single_camera`` of ``ClipDataset``.
 
-    Clips fit if they have the same number of frames, cameras and pixels: see ``single_camera`` of
-    ``ClipDataset`` for mixing rigs.
+    Unlike MMEngine's class of this name, this one passes the seed of an ``ItemRequest`` on, and
+    takes data sets that are not MMEngine's.
 
     Args:
         datasets: configs of the data sets.
@@ -34,9 +34,9 @@ class ConcatDataset(data.ConcatDataset[Any]):
         if not -len(self) <= position < len(self):
             raise IndexError(f"item {position} of {len(self)}")
         position %= len(self)
-        part = bisect_right(self.cumulative_sizes, position)
-        start = self.cumulative_sizes[part - 1] if part else 0
-        return self.datasets[part][ItemRequest(position - start, seed)]
+        number = bisect_right(self.cumulative_sizes, position)
+        start = self.cumulative_sizes[number - 1] if number else 0
+        return self.datasets[number][ItemRequest(position - start, seed)]
 
     @property
     def metainfo(self) -> dict[str, Any]:

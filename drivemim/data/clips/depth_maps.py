@@ -1,4 +1,4 @@
-"""Depth maps of a town."""
+"""Reading the depth maps of a generated town."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.generated import DEPTH_FOLDER
 
 
 def has_depth(index: FrameIndex) -> bool:
-    """Return whether a data set has depth maps beside its images, as towns can."""
+    """Return whether a data set has depth maps beside its images; only towns can have them."""
     return (index.data_root / DEPTH_FOLDER).is_dir()
 
 
@@ -40,6 +40,7 @@ def read_depth(index: FrameIndex, rows_TN: Ints) -> NDArray[np.float32]:
 
 
 def _read(index: FrameIndex, row: int) -> NDArray[np.float16]:
+    """Read the depth map (H, W) of a frame, metres."""
     image = Path(index.frames.path[row])
     path = index.data_root / DEPTH_FOLDER / image.parent.name / f"{image.stem}.npz"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Configs of clip data sets without augmentation, to measure and draw what a run is trained on."""
+"""Configs of clip data sets without augmentation, to measure and draw the data of a run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from drivemim.errors import ConfigError
 def plain_dataset(
     dataset: dict[str, Any], scenes: str | Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Unwrap a training data set's config: only its clip data sets, unaugmented, complete clips."""
+    """Return the config of a training data set without wrappers, augmentation and incomplete clips.
+
+    Args:
+        dataset: config of a ``ClipDataset``, of a wrapper with a ``dataset``, or of a concatenation
+            of ``datasets``.
+        scenes: scenes of all clip data sets; None for those of their configs.
+    """
     if "datasets" in dataset:
         return {
             **dataset,
-            "datasets": [plain_dataset(part, scenes) for part in dataset["datasets"]],
+            "datasets": [plain_dataset(each, scenes) for each in dataset["datasets"]],
         }
     if "dataset" in dataset:
         return plain_dataset(dataset["dataset"], scenes)
-    chosen = {} if scenes is None else {"scenes": scenes}
-    return {**dataset, "augment": None, "drop_incomplete": True, **chosen}
+    changes = {} if scenes is None else {"scenes": scenes}
+    return {**dataset, "augment": None, "drop_incomplete": True, **changes}
 
 
 def plain_data_of(config: Mapping[str, Any], path: Any) -> dict[str, Any]:
     """Return ``plain_dataset`` of a config's ``dataset``, or else of its training data.
 
     Args:
-        config: the config.
-        path: its path, for the error.
+        config: config with a ``dataset``, or with a ``train_dataloader`` that has one.
+        path: path of the config, for the error.
 
     Raises:
-        ConfigError: if it has neither.
+        ConfigError: if the config has neither.
     """
     loader = config if "dataset" in config else config.get("train_dataloader") or {}
     if "dataset" not in loader:

@@ -1,4 +1,4 @@
-"""Requests of a sampler: which item to load, and the seed of its random operations."""
+"""Requests of data: which item to load, and the seed of the item's random operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ItemRequest(NamedTuple):
 
     Attributes:
         position: position of the item in its data set.
-        seed: seed of all its random operations, in [0, 2**32).
+        seed: seed of all random operations on the item, in [0, 2**32).
     """
 
     position: int
@@ -37,20 +37,25 @@ def as_request(item: ItemRequest | int) -> ItemRequest:
 
 @DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(Sampler[ItemRequest]):
-    """Yield requests without end, numbered globally: rank r of W yields r, r + W, r + 2 W, ...
+    """Yield requests without end, numbered globally.
 
-    Request number g depends only on the sampler's seed and on g. So in every iteration, W processes
-    with batches of b see the same requests as one process with batches of W * b. Requests 0 to
-    n - 1 are one epoch of a data set of n items; each item is requested once. The order of an epoch
-    depends on ``seed`` and the epoch's number, the seed of a request on ``seed`` and the request's
-    number.
+    Rank r of W processes yields the requests r, r + W, r + 2 W, ... Request number g depends only
+    on the sampler's seed and on g. So in every iteration, W processes with batches of b see the
+    same requests as one process with batches of W * b.
+
+    For a data set of n items, requests 0 to n - 1 are the first epoch, the next n the second, and
+    so on; an epoch requests each item once. The order of an epoch depends on ``seed`` and the
+    epoch's number. The seed of a request depends on ``seed`` and the request's number.
 
     Args:
         dataset: the data set; only its length is used.
-        shuffle: whether each epoch has its own order.
-        seed: None for a random seed that all processes share.
-        rank: None for the rank of this process.
-        world_size: None for the number of processes.
+        shuffle: whether each epoch has its own random order; False for the order of the data set.
+        seed: seed of orders and requests; None for a random one that all processes share.
+        rank: rank of the process; None for that of this process.
+        world_size: number of processes; None for that of this run.
+
+    Raises:
+        ValueError: if the data set is empty.
     """
 
     def __init__(
@@ -65,9 +70,9 @@ class SeededInfiniteSampler(Sampler[ItemRequest]):
         self.length = len(dataset)
         if self.length == 0:
             raise ValueError("the data set is empty; check its scenes, cameras and filters")
-        here, processes = get_dist_info()
-        self.rank = here if rank is None else rank
-        self.world_size = processes if world_size is None else world_size
+        own_rank, own_world_size = get_dist_info()
+        self.rank = own_rank if rank is None else rank
+        self.world_size = own_world_size if world_size is None else world_size
         self.seed = int(sync_random_seed()) if seed is None else seed
         self.shuffle = shuffle
         self.first = 0
@@ -78,15 +83,22 @@ class SeededInfiniteSampler(Sampler[ItemRequest]):
 
     def __iter__(self) -> Iterator[ItemRequest]:
         epoch, order = -1, np.arange(self.length)
-        for own in count(self.first):
-            number = own * self.world_size + self.rank
+        for number_in_rank in count(self.first):
+            number = number_in_rank * self.world_size + self.rank
             if self.shuffle and number // self.length != epoch:
                 epoch = number // self.length
                 order = self._order(epoch)
             yield ItemRequest(int(order[number % self.length]), self._seed(number))
 
     def skip(self, requests: int) -> None:
-        """Start iteration ``requests`` later; count those of this rank: iterations x batch size."""
+        """Start later, for a run that is resumed.
+
+        Args:
+            requests: number of this rank's requests to skip: iterations x batch size of the rank.
+
+        Raises:
+            ValueError: if the number is negative.
+        """
         if requests < 0:
             raise ValueError(f"cannot skip {requests} requests")
         self.first += requests
@@ -95,12 +107,14 @@ class SeededInfiniteSampler(Sampler[ItemRequest]):
         """Do nothing: epochs follow from the requests' numbers."""
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the positions of all items in an epoch's random order."""
         order: NDArray[np.int64] = np.random.default_rng((self.seed, 0, epoch)).permutation(
             self.length
         )
         return order
 
     def _seed(self, number: int) -> int:
+        """Return the seed of a request."""
         return int(np.random.SeedSequence((self.seed, 1, number)).generate_state(1)[0])
 
 
@@ -109,11 +123,12 @@ class SeededDataset(Dataset[Any]):
     """Seed Python, NumPy and PyTorch from the request, then load the item.
 
     For detection data: the transforms of MMDetection and Albumentations draw from the global
-    generators and take no others. A ``ClipDataset`` takes requests itself and needs no wrapper.
+    generators and cannot use others. A ``ClipDataset`` takes requests itself and needs no wrapper.
 
     An item then depends only on its request's seed: not on the worker that loads it, not on the
-    items loaded before, and not on whether the run was resumed. The states of the generators are
-    not restored after an item; a training process seeds its own at every iteration.
+    items loaded before, and not on whether the run was resumed. The states of the global generators
+    are not restored after an item. Training does not depend on these states, because it seeds the
+    generators at every iteration.
 
     Args:
         dataset: any data set, or the config of one. A plain position is passed on without seeding,

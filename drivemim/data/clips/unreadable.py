@@ -1,4 +1,4 @@
-"""Images that cannot be read in training: the first one stops the run, or some are skipped."""
+"""Images that cannot be read in training: the first one stops the run, or a few are skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _SKIPPING = (
     "a run that keeps its index can skip up to N such images: "
     "--cfg-options train_dataloader.dataset.max_unreadable=N"
 )
-"""Advice for a run that goes on, whose index is not built again."""
+"""Alternative to the advice of the error itself, which is to repair the image or to build the index
+again."""
 
 
 class UnreadableFrames:
@@ -22,7 +23,7 @@ class UnreadableFrames:
         max_count: number of frames that may be unreadable.
 
     Raises:
-        ConfigError: if it is no whole number of 0 or more.
+        ConfigError: if ``max_count`` is not a whole number of 0 or more.
     """
 
     def __init__(self, max_count: int) -> None:
@@ -33,15 +34,16 @@ class UnreadableFrames:
         self._rows: set[int] = set()
 
     def skip(self, row: int, error: Exception) -> None:
-        """Count a frame and log it the first time.
+        """Count a frame that cannot be read, and log it the first time.
 
         Args:
             row: row of the frame in the index.
             error: why it cannot be read.
 
         Raises:
-            DataError: if there are more such frames than allowed.
-            OSError: the error itself, with advice, if none is allowed.
+            DataError: if there are more such frames than ``max_count``.
+            Exception: ``error`` itself, if ``max_count`` is 0. If it is a ``DataError`` or a
+                ``FileNotFoundError``, its message then also names the option for skipping images.
         """
         if self.max_count == 0:
             if not isinstance(error, (DataError, FileNotFoundError)):

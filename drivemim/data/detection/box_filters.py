@@ -13,24 +13,25 @@ from drivemim.data.boxes.ground_truth import FrameBoxes
 from drivemim.errors import ConfigError, did_you_mean
 
 _LARGEST = {"min_visibility": 4, "max_truncation": 1}
-"""Filters with an upper limit; the others are in [0, infinity]."""
+"""Largest value of the filters that have one; the others are in [0, infinity]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxFilters:
-    """Filters that select the objects to detect; the others are ignored, not background.
+    """Filters that select the objects to detect; all others are ignored, not background.
 
-    An object passes a filter if the value that it tests (visibility, distance, points) is unknown.
+    An object passes a filter if the value that the filter tests (visibility, distance, points) is
+    unknown.
 
     Attributes:
-        min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %).
-        min_width: pixels of the stored image.
-        min_height: pixels of the stored image.
-        min_area: square pixels of the stored image.
+        min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %); 0 for no filter.
+        min_width: width of the 2-D box, pixels of the stored image.
+        min_height: height of the 2-D box, pixels of the stored image.
+        min_area: area of the 2-D box, square pixels of the stored image.
         max_truncation: largest fraction of the 3-D box's volume that is out of view.
         max_distance: metres from the ego vehicle.
-        min_lidar_points: lidar returns inside the 3-D box.
-        min_points: sum of lidar and radar returns inside the 3-D box.
+        min_lidar_points: number of lidar points inside the 3-D box.
+        min_points: number of lidar and radar points inside the 3-D box together.
     """
 
     min_visibility: int = 0
@@ -53,9 +54,9 @@ class BoxFilters:
         """Make the filters from a config's dict.
 
         Raises:
-            ConfigError: if a key is not a filter, or a limit is out of range.
+            ConfigError: if a key is not a filter, or a value is out of range.
         """
-        known = [each.name for each in fields(cls)]
+        known = [field.name for field in fields(cls)]
         for key in settings:
             if key not in known:
                 raise ConfigError(
@@ -64,16 +65,18 @@ class BoxFilters:
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
     def reasons(self, boxes: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """Return one mask (M,) per filter, named by its setting, and one of crowds: True = ignored.
+        """Return a mask of the ignored objects (M,) for each filter, and one for crowds.
 
-        ``FrameDetection.ignored`` joins them.
+        Returns:
+            Bool masks, True = ignored, by the filter's name and value or ``crowds``.
+            ``FrameDetection.ignored`` joins them.
         """
         width, height = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).T
         lidar, radar = boxes.lidar_points, boxes.radar_points
-        unseen = (boxes.visibility > 0) & (boxes.visibility < self.min_visibility)
+        hidden = (boxes.visibility > 0) & (boxes.visibility < self.min_visibility)
         few = (lidar >= 0) & (radar >= 0) & (lidar + radar < self.min_points)
         masks = {
-            "min_visibility": unseen,
+            "min_visibility": hidden,
             "min_width": width < self.min_width,
             "min_height": height < self.min_height,
             "min_area": width * height < self.min_area,
@@ -82,5 +85,5 @@ class BoxFilters:
             "min_lidar_points": (lidar >= 0) & (lidar < self.min_lidar_points),
             "min_points": few,
         }
-        named = {f"{name}={getattr(self, name):g}": mask for name, mask in masks.items()}
-        return {"crowds": boxes.crowd, **named}
+        by_setting = {f"{name}={getattr(self, name):g}": mask for name, mask in masks.items()}
+        return {"crowds": boxes.crowd, **by_setting}

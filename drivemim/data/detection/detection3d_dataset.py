@@ -29,11 +29,12 @@ _PALETTE = [
     (255, 158, 0), (255, 99, 71), (255, 127, 80), (255, 140, 0), (233, 150, 70),
     (0, 0, 230), (255, 61, 99), (220, 20, 60), (47, 79, 79), (112, 128, 144),
 ]  # fmt: skip
+"""Colours (red, green, blue) of ``DETECTION_CLASSES``."""
 
 
 @DATASETS.register_module()
 class FrameDetection3D(FrameDetection):
-    """Keyframes of an index as images with 3-D boxes of ``DETECTION_CLASSES``, or some of them.
+    """Keyframes of an index as images with 3-D boxes of some or all ``DETECTION_CLASSES``.
 
     Sweeps are excluded: their boxes are interpolated, and the official evaluation does not use
     them.
@@ -42,26 +43,28 @@ class FrameDetection3D(FrameDetection):
     pixels of the stored image); ``camera_to_global`` (4 x 4, through the frame's own ego pose,
     not the lidar's). Each of its ``instances`` also has ``center`` (metres, camera frame),
     ``size`` (metres: width, length, height), ``yaw`` and ``velocity`` (radians and metres per
-    second in the levelled camera frame, see ``drivemim.geometry.camera_boxes``; NaN = unknown), and
-    ``attribute`` (position in ``ATTRIBUTES``; -1 for none, or if its class cannot have it).
+    second in the levelled camera frame, see ``drivemim.geometry.camera_boxes``; an unknown velocity
+    is NaN), and ``attribute`` (position in ``ATTRIBUTES``; -1 for none, and for an attribute that
+    objects of the class cannot have).
 
     An object whose centre is behind the camera is always ignored: it has no valid depth, and
     another camera usually sees it.
 
-    ``metainfo['nuscenes']`` gives the selection to the official evaluation: ``index``,
-    ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or ``label_fraction`` left
-    frames out).
+    ``metainfo['nuscenes']`` tells the official evaluation which frames are in the data set:
+    ``index``, ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or
+    ``label_fraction`` left frames out).
 
     Args:
         index: file that ``drivemim index`` wrote.
         filters: settings of ``BoxFilters``.
         pipeline: transforms; see ``drivemim.data.detection.detection3d_transforms``.
-        within_class_range: ignore objects beyond the range in which the official evaluation
-            counts their class (``CLASS_RANGES``).
-        min_depth: metres in front of the camera; a centre nearer than this counts as behind it.
-        class_map: category to one of ``classes`` or None, where it differs from nuScenes' own.
-        classes: some of ``DETECTION_CLASSES``, in the order of the labels; all by default. Other
-            names have neither a range nor attributes.
+        within_class_range: ignore objects beyond the range of their class (``CLASS_RANGES``), which
+            the official evaluation leaves out, too.
+        min_depth: metres in front of the camera; objects whose centre is nearer are ignored.
+        class_map: one of ``classes`` by category, or None for no class; only categories whose class
+            differs from nuScenes' own.
+        classes: some of ``DETECTION_CLASSES``, in the order of the labels; all by default. No other
+            names are allowed, because they have neither a range nor attributes.
         settings: the other arguments of ``FrameDetection``.
 
     Raises:
@@ -108,7 +111,7 @@ class FrameDetection3D(FrameDetection):
 
     @classmethod
     def default_class_map(cls, classes: Sequence[str]) -> Mapping[str, str | None]:
-        """Return nuScenes' own mapping, which leaves out strollers and wheelchairs."""
+        """Return the class of each category in nuScenes' detection task, None for no class."""
         official = {**NUSCENES_DETECTION, **NUSCENES_EXTRA}
         return {category: name if name in classes else None for category, name in official.items()}
 
@@ -126,19 +129,23 @@ class FrameDetection3D(FrameDetection):
         }
 
     def check_frames(self) -> None:
-        """Refuse frames without measured calibration, and boxes without a 3-D position."""
+        """Check that all frames have measured calibration, and all boxes of the index are 3-D.
+
+        Raises:
+            DataError: if a frame or a box does not.
+        """
         frames, boxes = self.index.frames, self.index.boxes
-        loose = self.rows[~frames.calibrated[self.rows]]
-        if len(loose):
+        uncalibrated = self.rows[~frames.calibrated[self.rows]]
+        if len(uncalibrated):
             raise DataError(
-                f"frame {frames.token[loose[0]]} of {self.index.path} has no measured calibration; "
-                "3-D detection needs an index of nuScenes' tables"
+                f"frame {frames.token[uncalibrated[0]]} of {self.index.path} has no measured "
+                "calibration; 3-D detection needs an index of nuScenes' tables"
             )
-        flat = np.flatnonzero(np.isnan(boxes.center[:, 0]))
-        if len(flat):
+        only_2d = np.flatnonzero(np.isnan(boxes.center[:, 0]))
+        if len(only_2d):
             raise DataError(
-                f"box {boxes.token[flat[0]]} of {self.index.path} is drawn in its image and has no "
-                "place in space; 3-D detection needs an index of nuScenes' tables"
+                f"box {boxes.token[only_2d[0]]} of {self.index.path} is drawn in its image and has "
+                "no place in space; 3-D detection needs an index of nuScenes' tables"
             )
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
@@ -160,10 +167,11 @@ class FrameDetection3D(FrameDetection):
         return info
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
-        objects = self._boxes(row)
+        """Return the ``instances`` of a frame; see the class."""
+        objects = self._boxes(np.array([row]))
         instances = self._describe(objects)
         boxes = self.index.boxes
-        seen = boxes_to_camera(
+        camera_boxes = boxes_to_camera(
             objects.center,
             boxes.size[objects.box],
             objects.rotation,
@@ -172,15 +180,15 @@ class FrameDetection3D(FrameDetection):
         )
         attributes = self._attributes(objects)
         for number, instance in enumerate(instances):
-            instance["center"] = seen.centers_M3[number].tolist()
-            instance["size"] = seen.sizes_M3[number].tolist()
-            instance["yaw"] = float(seen.yaws_M[number])
-            instance["velocity"] = seen.velocities_M2[number].tolist()
+            instance["center"] = camera_boxes.centers_M3[number].tolist()
+            instance["size"] = camera_boxes.sizes_M3[number].tolist()
+            instance["yaw"] = float(camera_boxes.yaws_M[number])
+            instance["velocity"] = camera_boxes.velocities_M2[number].tolist()
             instance["attribute"] = attributes[number]
         return instances
 
     def reasons(self, boxes: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """Return ``FrameDetection``'s masks, and those for minimum depth and class range."""
+        """Return ``FrameDetection``'s masks (M,), and those for minimum depth and class range."""
         reasons = {
             **super().reasons(boxes),
             f"min_depth={self.min_depth:g}": boxes.depth < self.min_depth,
@@ -192,9 +200,11 @@ class FrameDetection3D(FrameDetection):
 
     def _attributes(self, boxes: FrameBoxes) -> list[int]:
         """Return the position in ``ATTRIBUTES`` of each object's attribute, -1 for none."""
-        numbers = []
-        for label, own in zip(boxes.label, self.index.boxes.attribute[boxes.box], strict=True):
-            name = self.index.attributes[own] if own >= 0 else ""
+        positions = []
+        for label, attribute in zip(
+            boxes.label, self.index.boxes.attribute[boxes.box], strict=True
+        ):
+            name = self.index.attributes[attribute] if attribute >= 0 else ""
             allowed = CLASS_ATTRIBUTES[self.classes[label]]
-            numbers.append(ATTRIBUTES.index(name) if name in allowed else -1)
-        return numbers
+            positions.append(ATTRIBUTES.index(name) if name in allowed else -1)
+        return positions

@@ -1,4 +1,4 @@
-"""Transforms of 3-D detection to use after ``LoadReducedImage``: load, mirror and pack boxes.
+"""Transforms for 3-D detection, to use after ``LoadReducedImage``: load, mirror and pack boxes.
 
 Each transform changes all data of an image together: pixels, 2-D boxes, the camera matrix, the
 camera's pose, and the 3-D boxes.
@@ -28,6 +28,7 @@ _COLUMNS = {
     "velocities": ("velocity", np.float32, (2,)),
     "attributes": ("attribute", np.int64, ()),
 }
+"""Columns of the 3-D boxes of an item: key in ``instances``, type, and shape of one row."""
 
 
 @TRANSFORMS.register_module()
@@ -53,7 +54,7 @@ class LoadBoxes3D:
                 "of drivemim.FrameDetection"
             )
         for name, (key, kind, shape) in _COLUMNS.items():
-            values = np.array([each[key] for each in results["instances"]], dtype=kind)
+            values = np.array([instance[key] for instance in results["instances"]], dtype=kind)
             results[f"gt_{name}"] = values.reshape(-1, *shape)
         scale = np.diag([*results["scale_factor"], 1.0])
         results["camera_matrix"] = scale @ results["camera_matrix"]
@@ -82,7 +83,7 @@ class FlipFrame3D:
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Mirror or not, and record it under ``flip``."""
+        """Mirror the item or not, and record which in ``flip`` and ``flip_direction``."""
         # NumPy's own generator: SeededDataset seeds it for every item.
         results["flip"] = bool(np.random.random() < self.prob)
         results["flip_direction"] = "horizontal" if results["flip"] else None
@@ -95,9 +96,9 @@ class FlipFrame3D:
         results["gt_centers"] = results["gt_centers"] * mirror.astype(np.float32)
         results["gt_velocities"] = results["gt_velocities"] * np.array([-1, 1], np.float32)
         results["gt_yaws"] = wrap_angles(np.pi - results["gt_yaws"]).astype(np.float32)
-        # u becomes width - u while x becomes -x: the focal length keeps its sign.
-        to_left = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        results["camera_matrix"] = to_left @ results["camera_matrix"] @ np.diag(mirror)
+        # The column u becomes width - u, and x becomes -x. So the focal length keeps its sign.
+        mirror_pixels = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        results["camera_matrix"] = mirror_pixels @ results["camera_matrix"] @ np.diag(mirror)
         results["camera_to_global"] = results["camera_to_global"] @ np.diag([*mirror, 1.0])
         return results
 
@@ -126,10 +127,10 @@ class PackBoxes3D:
         from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData
 
-        counted = np.flatnonzero(~results["gt_ignore_flags"])
+        to_detect = np.flatnonzero(~results["gt_ignore_flags"])
         ignored = np.flatnonzero(results["gt_ignore_flags"])
         sample = DetDataSample()
-        for name, rows in (("gt_instances", counted), ("ignored_instances", ignored)):
+        for name, rows in (("gt_instances", to_detect), ("ignored_instances", ignored)):
             instances = InstanceData(
                 bboxes=results["gt_bboxes"][rows],
                 labels=torch.from_numpy(results["gt_bboxes_labels"][rows]),

@@ -22,7 +22,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import DataError
 from drivemim.registry import DATASETS
 
-_LOOK = 256
+_CHUNK = 256
 """Number of frames per chunk in the search for an object; nearly always the first chunk has one."""
 
 
@@ -31,7 +31,7 @@ class FrameDetection(BaseDataset):
     """The frames of an index as images with boxes, for MMDetection.
 
     Follows the protocol of MMDetection's ``BaseDetDataset`` without importing it. Boxes are
-    projected when an item is loaded; a process stores only one number per frame.
+    projected when an item is loaded, so a process stores only one number per frame.
 
     Each item given to the pipeline has ``img_path``, ``img_id`` (row in the index),
     ``frame_token``, ``camera``, ``scene``, ``condition`` (``day`` or ``night``, optionally followed
@@ -45,26 +45,27 @@ class FrameDetection(BaseDataset):
         filters: settings of ``BoxFilters``.
         pipeline: transforms, from MMDetection or DriveMIM.
         data_root: where the data lies now, if it moved since the index was built.
-        version: data set version that the index must be of, or None for any.
+        version: data set version that the index must have, or None for any.
         scenes: names of splits or scenes, see ``select_scenes``; None for all.
         cameras: a name or names, None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
-        class_map: category to class name or None, where it differs from
+        class_map: class by category, or None for no class; only categories whose class differs from
             ``drivemim.data.class_lists.category_classes``.
         classes: names of the classes, in the order of the labels, or ``nuscenes`` for the ten of
             its detection task; pedestrian and vehicle by default.
         label_fraction: fraction of the selected samples to keep, taken scene by scene; see
             ``drivemim.data.detection.label_fractions``.
-        label_seed: seed that draws the scenes, and the part of the last one.
+        label_seed: seed of the draw of the scenes, and of the part of the last one.
         indices: a number n keeps the first n frames (the last |n| if negative); a sequence keeps
             these positions.
         test_mode: like in MMEngine: a failing pipeline is an error instead of another image.
         lazy_init: open the index at the first use.
 
     Raises:
-        ValueError: if the selection has no frame, a name in it is unknown, a visibility filter is
-            set and the index has unknown visibility levels, or (unless ``test_mode``) a class has
-            no category or the filters leave no object in any frame.
+        ValueError: if the selection has no frame, a name in it is unknown, a split has no
+            annotation, a visibility filter is set and the index has unknown visibility levels, or
+            (unless ``test_mode``) a class has no category or the filters leave no object in any
+            frame.
     """
 
     METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
@@ -118,17 +119,18 @@ class FrameDetection(BaseDataset):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the labels."""
-        return tuple(self._metainfo["classes"])  # metainfo is a copy of all
+        # The property ``metainfo`` would copy all metadata.
+        return tuple(self._metainfo["classes"])
 
     @classmethod
     def default_class_map(cls, classes: Sequence[str]) -> Mapping[str, str | None]:
-        """Return the categories whose class differs from ``category_classes``: none."""
+        """Return the class map without ``class_map``: only what ``category_classes`` lacks."""
         del classes
         return {}
 
     @classmethod
     def _own_metainfo(cls, classes: Sequence[str]) -> dict[str, Any]:
-        """Return names and colours of other classes than the default ones."""
+        """Return metainfo with the names and colours of classes that are not the default ones."""
         return {"classes": tuple(classes), "palette": class_palette(classes, cls.METAINFO)}
 
     def full_init(self) -> None:
@@ -166,12 +168,16 @@ class FrameDetection(BaseDataset):
         self._fully_initialized = True
 
     def check_frames(self) -> None:
-        """Refuse frames that lack data of the items; does nothing in this class."""
+        """Check that the frames have all data of the items; does nothing in this class."""
 
     def _check_annotated(self) -> None:
-        """Refuse splits of COCO files in which no image has a box.
+        """Check that at least one image has a box in each split that comes from a COCO file.
 
-        Their images would count as images without objects: detections in them as false.
+        Otherwise, all images of the split would count as images without objects, and all detections
+        in them as false.
+
+        Raises:
+            DataError: if a split has no box.
         """
         if self.index.info.source != "frames":
             return
@@ -188,10 +194,14 @@ class FrameDetection(BaseDataset):
             )
 
     def _check_objects(self) -> None:
-        """Refuse to train on frames without any object to learn; stop at the first one found."""
-        total, counts = 0, dict.fromkeys(self.reasons(self._find(self.rows[:0])), 0)
-        for start in range(0, len(self.rows), _LOOK):
-            boxes = self._find(self.rows[start : start + _LOOK])
+        """Check that the frames have an object to detect; stop at the first one found.
+
+        Raises:
+            DataError: if there is none; says how many objects each filter leaves out.
+        """
+        total, counts = 0, dict.fromkeys(self.reasons(self._boxes(self.rows[:0])), 0)
+        for start in range(0, len(self.rows), _CHUNK):
+            boxes = self._boxes(self.rows[start : start + _CHUNK])
             reasons = self.reasons(boxes)
             if len(boxes.label) and not np.logical_or.reduce(list(reasons.values())).all():
                 return
@@ -212,7 +222,7 @@ class FrameDetection(BaseDataset):
         )
 
     def label_subset_mask(self, rows: Ints, *, fraction: float, seed: int) -> NDArray[np.bool_]:
-        """Return (F,) True for the frames of ``rows`` that are in the label subset."""
+        """Return (F,) True for the frames of ``rows`` in a label subset; see ``label_subset``."""
         frames = self.index.frames
         return label_subset(
             frames.scene[rows],
@@ -223,12 +233,16 @@ class FrameDetection(BaseDataset):
         )
 
     def _check_levels(self) -> None:
-        """Refuse a visibility filter if the index has unknown visibility levels."""
+        """Check that the index has no unknown visibility levels if there is a visibility filter.
+
+        Raises:
+            DataError: if it has; names them and the fix.
+        """
         visibility = self.index.boxes.visibility
         if self.filters.min_visibility > 0 and (visibility < 0).any():
             levels = self.index.levels
             count = np.bincount(-visibility[visibility < 0], minlength=len(levels) + 1)[1:]
-            found = ", ".join(
+            unknown = ", ".join(
                 f"{name!r} ({boxes} boxes)"
                 for name, boxes in zip(levels, count, strict=True)
                 if boxes
@@ -236,11 +250,12 @@ class FrameDetection(BaseDataset):
             raise DataError(
                 f"filters: min_visibility={self.filters.min_visibility}, but visibility.json of "
                 f"{self.index.path} has levels that are none of "
-                f"{', '.join(VISIBILITY_LEVELS)}: {found}; give them these names and build "
+                f"{', '.join(VISIBILITY_LEVELS)}: {unknown}; give them these names and build "
                 "the index again, or leave min_visibility out"
             )
 
     def _select(self) -> Ints:
+        """Return the rows of the frames of the scenes and cameras, before any subset is taken."""
         frames = self.index.frames
         scenes = self.index.scene_rows(self.scenes)
         chosen = np.isin(frames.scene, scenes)
@@ -273,20 +288,20 @@ class FrameDetection(BaseDataset):
         }
 
     def _condition(self, scene: int) -> str:
+        """Return the ``condition`` of a scene's frames; see the class."""
         scenes = self.index.scenes
         if not scenes.described[scene]:
             return ""
         light = "night" if scenes.night[scene] else "day"
         return f"{light} rain" if scenes.rain[scene] else light
 
-    def _boxes(self, row: int) -> FrameBoxes:
-        return self._find(np.array([row]))
-
-    def _find(self, rows: Ints) -> FrameBoxes:
+    def _boxes(self, rows: Ints) -> FrameBoxes:
+        """Return the boxes of frames that have a class."""
         return frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
-        return self._describe(self._boxes(row))
+        """Return the ``instances`` of a frame; see the class."""
+        return self._describe(self._boxes(np.array([row])))
 
     def ignored(self, boxes: FrameBoxes) -> NDArray[np.bool_]:
         """Return (M,) True for the objects that a detector does not have to find."""
@@ -298,6 +313,7 @@ class FrameDetection(BaseDataset):
         return self.filters.reasons(boxes)
 
     def _describe(self, boxes: FrameBoxes) -> list[dict[str, Any]]:
+        """Return boxes as ``instances``."""
         ignored = self.ignored(boxes)
         return [
             {
@@ -322,7 +338,7 @@ class FrameDetection(BaseDataset):
         """Run the pipeline on one frame.
 
         Raises:
-            FileNotFoundError: if its image does not exist.
+            FileNotFoundError: if the frame's image does not exist.
         """
         info = self.get_data_info(idx)
         if not os.path.isfile(info["img_path"]):
@@ -347,6 +363,7 @@ class FrameDetection(BaseDataset):
 
 
 def _subset(rows: Ints, indices: int | Sequence[int]) -> Ints:
+    """Return the first n rows (the last |n| if negative), or the rows at some positions."""
     if isinstance(indices, int):
         return rows[:indices] if indices >= 0 else rows[indices:]
     return rows[np.asarray(indices, dtype=np.int64)]

@@ -18,8 +18,8 @@ class LoadReducedImage:
 
     The image has exactly the pixels that pretraining reads at this size, see ``read_image``. The
     transform replaces MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and ``Resize``
-    together. ``instances`` keeps the pixels of the stored image, like rescaled predictions, so
-    metrics compare the two.
+    together. The boxes in ``instances`` stay in pixels of the stored image. Metrics compare them
+    with predictions, which MMDetection rescales to the stored image.
 
     Args:
         image_size: height and width, pixels.
@@ -43,7 +43,8 @@ class LoadReducedImage:
 
         _check_first("LoadReducedImage", results)
         instances = results["instances"]
-        if self.skip_ignored_only and instances and all(each["ignore_flag"] for each in instances):
+        is_ignored = np.array([instance["ignore_flag"] for instance in instances], dtype=bool)
+        if self.skip_ignored_only and instances and is_ignored.all():
             return None
         stored = (results["height"], results["width"])
         image = read_image(
@@ -53,15 +54,17 @@ class LoadReducedImage:
             size=self.image_size,
         )
         scale = (self.image_size[1] / stored[1], self.image_size[0] / stored[0])
-        boxes_M4 = np.array([each["bbox"] for each in instances], dtype=float).reshape(-1, 4)
+        labels = np.array([instance["bbox_label"] for instance in instances], dtype=np.int64)
+        boxes = np.array([instance["bbox"] for instance in instances], dtype=float)
+        boxes_M4 = boxes.reshape(-1, 4) * np.array([*scale, *scale])
         results.update(
             img=image,
             img_shape=self.image_size,
             ori_shape=stored,
             scale_factor=scale,
-            gt_bboxes=HorizontalBoxes((boxes_M4 * np.array([*scale, *scale])).astype(np.float32)),
-            gt_bboxes_labels=np.array([each["bbox_label"] for each in instances], dtype=np.int64),
-            gt_ignore_flags=np.array([each["ignore_flag"] for each in instances], dtype=bool),
+            gt_bboxes=HorizontalBoxes(boxes_M4.astype(np.float32)),
+            gt_bboxes_labels=labels,
+            gt_ignore_flags=is_ignored,
         )
         return results
 
@@ -120,6 +123,7 @@ class LoadReducedInstances:
 
 
 def _check_first(name: str, results: dict[str, Any]) -> None:
+    """Check that no transform before the one with this name loaded the image or boxes."""
     if "img" in results or "gt_bboxes" in results:
         raise ValueError(
             f"{name} loads image and boxes itself; take LoadImageFromFile, "

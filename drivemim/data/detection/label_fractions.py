@@ -47,7 +47,8 @@ def label_subset(
         moment_F: (F,) number of each frame's sample; within a scene, ascending in time.
         time_F: (F,) time of each frame, in microseconds.
         fraction: fraction of the samples, in (0, 1].
-        seed: draws the order of the scenes, and the position of the run in the last one.
+        seed: seed of the order of the scenes, and of the position of the chosen samples in the last
+            scene.
 
     Returns:
         (F,) True for the frames that are chosen.
@@ -64,39 +65,44 @@ def label_subset(
     moments, first, moment_of_F = np.unique(moment_F, return_index=True, return_inverse=True)
     if len(moments) == 0:
         return np.zeros(len(moment_F), np.bool_)
-    scene_S = _cut(np.asarray(scene_F, np.int64)[first], np.asarray(time_F, np.int64)[first])
+    scene_S = _cut_recordings(
+        np.asarray(scene_F, np.int64)[first], np.asarray(time_F, np.int64)[first]
+    )
     chosen_S = np.zeros(len(moments), np.bool_)
     remaining = max(1, round(fraction * len(moments)))
     generator = np.random.default_rng(seed)
     for scene in generator.permutation(np.unique(scene_S)):
-        own = np.flatnonzero(scene_S == scene)
-        run = _run(len(own), min(remaining, len(own)), int(generator.integers(len(own))))
-        chosen_S[own[run]] = True
-        remaining -= run.stop - run.start
+        samples = np.flatnonzero(scene_S == scene)
+        count = min(remaining, len(samples))
+        run = _consecutive(len(samples), count, int(generator.integers(len(samples))))
+        chosen_S[samples[run]] = True
+        remaining -= count
         if remaining == 0:
             break
     return np.asarray(chosen_S[moment_of_F.reshape(-1)], np.bool_)
 
 
-def _cut(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (S,) the scene of each sample: recordings cut into equal parts of about 20 seconds."""
+def _cut_recordings(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cut recordings into equal scenes of about 20 seconds; return (S,) each sample's scene."""
     scene_S = np.zeros(len(recording_S), np.int64)
     scenes = 0
     for recording in np.unique(recording_S):
-        own = recording_S == recording
-        seconds_N = (time_S[own] - time_S[own].min()) / 1e6
+        in_recording_S = recording_S == recording
+        seconds_N = (time_S[in_recording_S] - time_S[in_recording_S].min()) / 1e6
         length = seconds_N.max()
         parts = max(1, round(length / SCENE_SECONDS))
-        part_N = np.floor(seconds_N * (parts / length)) if parts > 1 else np.zeros(own.sum())
-        scene_S[own] = scenes + np.minimum(part_N, parts - 1)  # the last sample is at `parts`
+        part_N = np.floor(seconds_N * (parts / length)) if parts > 1 else np.zeros(len(seconds_N))
+        # The last sample, at the very end of the last part, would be number ``parts``.
+        scene_S[in_recording_S] = scenes + np.minimum(part_N, parts - 1)
         scenes += parts
     return scene_S
 
 
-def _run(length: int, count: int, start: int) -> slice:
-    """Return a slice of ``count`` of ``length`` samples from ``start``, moved back if too long.
+def _consecutive(length: int, count: int, start: int) -> slice:
+    """Return a slice of ``count`` of ``length`` samples from ``start``.
 
-    A longer run from the same start therefore contains every shorter one.
+    If fewer samples follow ``start``, the slice begins earlier. So with the same start, a longer
+    slice contains every shorter one.
     """
     first = min(start, length - count)
     return slice(first, first + count)

@@ -29,8 +29,10 @@ from drivemim.errors import ConfigError, DataError, check_range, did_you_mean
 
 SourceKind = Literal["image", "folder", "video", "index"]
 _INDEX = ".arrow"
-_DRAWN = (".jpg", ".jpeg")
-_FILMED = (".mp4",)
+_IMAGE_OUTPUT = (".jpg", ".jpeg")
+"""Suffixes that a picture of an image may have; the first is added to names with others."""
+_VIDEO_OUTPUT = (".mp4",)
+"""Suffixes that the pictures of a video may have; the first is added to names with others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +40,17 @@ class SourceImage:
     """An image to run a detector on.
 
     Attributes:
-        path: its file, or the file of its video.
+        path: file of the image, or of the video that it is from.
         size: height and width, pixels.
-        picture: path of the picture with its detections, in the output folder; the images of a
-            video have the same.
-        pixels: the image, uint8 (H, W, 3), BGR, if it is of a video; else it is read from ``path``.
-        frame: its position in its video, from 0; None if it is not of a video.
-        time: seconds in its video; None if it is not of a video.
-        token: the frame's token, if it is of an index; else empty.
-        camera: name of its camera, if it is of an index; else empty.
-        scene: name of its scene, if it is of an index; else empty.
+        picture: path, relative to the output folder, of the picture that shows the detections. All
+            images of a video have the same path: that of a video.
+        pixels: uint8 (H, W, 3), BGR, for an image from a video; None for one that is read from
+            ``path``.
+        frame: position in the video, from 0; None for an image that is not from a video.
+        time: seconds since the start of the video; None for an image that is not from a video.
+        token: token of a frame of an index; else empty.
+        camera: name of the camera of a frame of an index; else empty.
+        scene: name of the scene of a frame of an index; else empty.
     """
 
     path: Path
@@ -64,11 +67,11 @@ class SourceImage:
         """Return the image in BGR, as pretraining and detection read it; see ``read_image``.
 
         Args:
-            size: height and width of the result, pixels; None for its own.
+            size: height and width of the result, pixels; None for those of the image.
 
         Raises:
             FileNotFoundError: if the file does not exist.
-            DataError: if it cannot be decoded.
+            DataError: if the file cannot be read as an image; see ``read_image``.
         """
         if self.pixels is not None:
             return resize_image(self.pixels, size or self.size)
@@ -79,7 +82,10 @@ class UnreadableImages:
     """Images that cannot be read: the first one is an error, or all are skipped.
 
     Args:
-        skip: whether they are skipped. Each is reported in one line.
+        skip: whether unreadable images are skipped. Each is reported in one line.
+
+    Attributes:
+        count: number of skipped images.
     """
 
     def __init__(self, *, skip: bool) -> None:
@@ -88,10 +94,10 @@ class UnreadableImages:
 
     @contextmanager
     def skipped(self) -> Iterator[None]:
-        """Skip what is left of the block if it raises ``DataError`` or ``FileNotFoundError``.
+        """Skip the rest of a ``with`` block if it raises ``DataError`` or ``FileNotFoundError``.
 
         Raises:
-            DataError: instead of skipping, if that was not requested.
+            DataError: in place of either, if unreadable images are not skipped.
         """
         try:
             yield
@@ -105,7 +111,7 @@ class UnreadableImages:
         """Return an image at its own size; None if it is skipped.
 
         Raises:
-            DataError: if it cannot be read and is not skipped.
+            DataError: if the image cannot be read and is not skipped.
         """
         with self.skipped():
             return image.read()
@@ -121,14 +127,15 @@ class PredictionSource:
             ``drivemim index frames`` finds them.
         scenes: names of splits or scenes of an index, see ``select_scenes``; None for all.
         cameras: names of cameras of an index; None for all.
-        sweeps: whether to take an index's sweeps, too, and not only its keyframes.
-        every: take every n-th image of each folder, video, or camera of a scene.
-        max_images: take at most so many images; None for all.
+        sweeps: whether to use an index's sweeps, too, and not only its keyframes.
+        every: n to use every n-th image of each folder, of each video, or of each camera in each
+            scene of an index.
+        max_images: maximum number of images; None for all.
 
     Raises:
         ConfigError: if an option is out of range, or has no meaning for this kind of source.
-        DataError: if the file is none of these.
-        FileNotFoundError: if it does not exist.
+        DataError: if the file is not an image, a video or an index.
+        FileNotFoundError: if ``path`` does not exist.
     """
 
     path: Path
@@ -166,14 +173,14 @@ class PredictionSource:
         """Kind of source, by the path.
 
         Raises:
-            DataError: if it is a file of another kind.
-            FileNotFoundError: if it does not exist.
+            DataError: if the file is not an image, a video or an index.
+            FileNotFoundError: if the path does not exist.
         """
         if self.path.is_dir():
             return "folder"
         if not self.path.exists():
-            beside = self.path.parent
-            names = [each.name for each in beside.iterdir()] if beside.is_dir() else []
+            folder = self.path.parent
+            names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
             raise FileNotFoundError(
                 f"there is no image, folder, video or index at {self.path}"
                 f"{did_you_mean(self.path.name, names)}"
@@ -191,17 +198,21 @@ class PredictionSource:
         )
 
     def check_out(self, out: Path) -> None:
-        """Refuse an output folder whose pictures would replace, or become, images of the source.
+        """Check that the pictures in an output folder are not mixed with images of the source.
+
+        They could replace images, or be images of the source in the next run.
 
         Raises:
-            ConfigError: naming both.
+            ConfigError: if the output folder is in the source, or has the source's file.
         """
         if self.kind == "index":
-            return  # Pictures of an index are named unlike its images.
-        whole, folder = self.kind == "folder", self.path.resolve()
-        folder = folder if whole else folder.parent
-        inside = out.resolve().is_relative_to(folder) if whole else out.resolve() == folder
-        if inside:
+            return  # Pictures of an index have other names than its images.
+        out_folder, source = out.resolve(), self.path.resolve()
+        if self.kind == "folder":
+            is_mixed = out_folder.is_relative_to(source)
+        else:
+            is_mixed = out_folder == source.parent
+        if is_mixed:
             raise ConfigError(
                 f"--out {out} is in the folder of the images: pictures would be mixed with them; "
                 "name a folder elsewhere"
@@ -210,13 +221,13 @@ class PredictionSource:
     def images(
         self, unreadable: UnreadableImages, check_picture: Callable[[str], None] | None = None
     ) -> Iterator[SourceImage]:
-        """Yield the images in their order; videos are decoded meanwhile.
+        """Return an iterator over the images in their order, which decodes videos as it goes.
 
         The headers of all image files are read before the first image is returned, so that an
         image with a wrong header is found at once.
 
         Args:
-            unreadable: what happens to images that cannot be read.
+            unreadable: decides what happens to images that cannot be read.
             check_picture: called with the name of every picture before the first image is returned.
 
         Raises:
@@ -236,24 +247,24 @@ class PredictionSource:
                     f"{self.path}{describe_others([self.path])}"
                 )
         base = self.path if self.kind == "folder" else self.path.parent
-        parts: list[list[SourceImage] | Path] = []
-        names_of = _PictureNames(base, folders)
+        images_and_videos: list[list[SourceImage] | Path] = []
+        pictures = _PictureNames(base, folders)
         number = 0
         for folder in folders:
-            left = None if self.max_images is None else max(self.max_images - number, 0)
-            names = folder.images[:: self.every][:left]
+            remaining = None if self.max_images is None else max(self.max_images - number, 0)
+            names = folder.images[:: self.every][:remaining]
             number += len(names)
             paths = [folder.path / name for name in names]
-            images = list(_of_files(paths, names_of, unreadable))
-            parts.append(images)
+            images = list(_of_files(paths, pictures, unreadable))
+            images_and_videos.append(images)
             for image in images:
                 check(image.picture)
             if number == self.max_images:
                 break
             for name in folder.videos:
-                parts.append(folder.path / name)
-                check(names_of.of(folder.path / name, _FILMED))
-        return islice(self._joined(parts, names_of, unreadable), self.max_images)
+                images_and_videos.append(folder.path / name)
+                check(pictures.of(folder.path / name, _VIDEO_OUTPUT))
+        return islice(self._joined(images_and_videos, pictures, unreadable), self.max_images)
 
     def _single(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the names of the images and of the videos of a source that is one file."""
@@ -262,26 +273,28 @@ class PredictionSource:
 
     def _joined(
         self,
-        parts: Sequence[list[SourceImage] | Path],
+        images_and_videos: Sequence[list[SourceImage] | Path],
         pictures: _PictureNames,
         unreadable: UnreadableImages,
     ) -> Iterator[SourceImage]:
-        for part in parts:
-            if isinstance(part, list):
-                yield from part
+        """Yield images, and the images of videos, which are given as paths."""
+        for item in images_and_videos:
+            if isinstance(item, list):
+                yield from item
                 continue
             with unreadable.skipped():
-                for video_frame in decode_video(part, every=self.every):
+                for video_frame in decode_video(item, every=self.every):
                     yield SourceImage(
-                        path=part,
+                        path=item,
                         size=(int(video_frame.image.shape[0]), int(video_frame.image.shape[1])),
-                        picture=pictures.of(part, _FILMED),
+                        picture=pictures.of(item, _VIDEO_OUTPUT),
                         pixels=video_frame.image,
                         frame=video_frame.number,
                         time=video_frame.time / 1e6,
                     )
 
     def _of_index(self, check_picture: Callable[[str], None]) -> Iterator[SourceImage]:
+        """Return an iterator over the selected frames of an index; see ``images``."""
         index = FrameIndex.open(self.path)
         frames = index.frames
         chosen = np.isin(frames.scene, index.scene_rows(self.scenes))
@@ -305,6 +318,7 @@ def _frame_picture(index: FrameIndex, row: int) -> str:
 
 
 def _frame_image(index: FrameIndex, row: int) -> SourceImage:
+    """Return a frame of an index as an image."""
     frames = index.frames
     camera = index.cameras[frames.camera[row]]
     return SourceImage(
@@ -320,10 +334,13 @@ def _frame_image(index: FrameIndex, row: int) -> SourceImage:
 def _of_files(
     paths: Sequence[Path], pictures: _PictureNames, unreadable: UnreadableImages
 ) -> Iterator[SourceImage]:
+    """Read the headers of image files, and yield the images."""
     for path in paths:
         with unreadable.skipped():
             width, height = image_size(path)
-            yield SourceImage(path=path, size=(height, width), picture=pictures.of(path, _DRAWN))
+            yield SourceImage(
+                path=path, size=(height, width), picture=pictures.of(path, _IMAGE_OUTPUT)
+            )
 
 
 class _PictureNames:
@@ -331,27 +348,30 @@ class _PictureNames:
 
     Args:
         base: folder that the names are relative to.
-        folders: all files below it.
+        folders: all folders with files at or below ``base``.
     """
 
     def __init__(self, base: Path, folders: Sequence[Folder]) -> None:
         self._base = base
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
         for folder in folders:
             inside = folder.path.relative_to(base)
-            self._taken |= {each.as_posix() for each in (inside, *inside.parents)}
-            self._taken |= {(inside / each).as_posix() for each in (*folder.images, *folder.videos)}
+            self._used |= {parent.as_posix() for parent in (inside, *inside.parents)}
+            self._used |= {(inside / file).as_posix() for file in (*folder.images, *folder.videos)}
 
     def of(self, path: Path, suffixes: tuple[str, ...]) -> str:
-        """Return a file's path below the base, with a suffix for its picture if it has another.
+        """Return the path of a file's picture: the file's own path, relative to ``base``.
 
-        The suffix is repeated if another file or a folder has that name.
+        Args:
+            path: the file.
+            suffixes: suffixes that the picture may have. If the file has another, the first of
+                these is added, more than once if another file or a folder has that path.
         """
         name = path.relative_to(self._base).as_posix()
         if path.suffix.lower() in suffixes:
             return name
         name += suffixes[0]
-        while name in self._taken:
+        while name in self._used:
             name += suffixes[0]
         return name
 
@@ -360,13 +380,13 @@ def _every(scene_F: SmallInts, camera_F: SmallInts, every: int) -> Bools:
     """Return (F,) True for every n-th frame of each camera of each scene.
 
     Args:
-        scene_F: rows of the scenes; frames of one camera of a scene are consecutive.
-        camera_F: numbers of the cameras.
+        scene_F: scene of each frame; frames of one camera of a scene are consecutive.
+        camera_F: camera of each frame.
         every: n.
     """
     is_first = np.ones(len(scene_F), np.bool_)
     is_first[1:] = (np.diff(scene_F) != 0) | (np.diff(camera_F) != 0)
-    places = np.arange(len(scene_F))
-    starts = np.maximum.accumulate(np.where(is_first, places, 0))
-    chosen: Bools = (places - starts) % every == 0
+    positions = np.arange(len(scene_F))
+    starts = np.maximum.accumulate(np.where(is_first, positions, 0))
+    chosen: Bools = (positions - starts) % every == 0
     return chosen

@@ -24,7 +24,7 @@ def strings(values: Iterable[str]) -> pa.Array:
     """Return strings as an Arrow array.
 
     Raises:
-        DataError: for a name that is not valid Unicode, such as that of a file with a Latin-1 name.
+        DataError: if a string is not valid Unicode, such as the name of a file in Latin-1.
     """
     texts = values if isinstance(values, list) else list(values)
     try:
@@ -37,6 +37,7 @@ def strings(values: Iterable[str]) -> pa.Array:
 
 
 def _is_unicode(text: str) -> bool:
+    """Return whether a string can be encoded; names of files can contain undecodable bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -70,8 +71,8 @@ def index_in(keys: pa.Array, tokens: pa.Array) -> NDArray[np.int64]:
     """Return the position of each key among ``tokens``, -1 for unknown keys."""
     if len(tokens) == 0:
         return np.full(len(keys), -1, np.int64)
-    found = pc.fill_null(pc.index_in(keys, value_set=tokens), -1)
-    return to_numpy(found, "int32").astype(np.int64)
+    positions = pc.fill_null(pc.index_in(keys, value_set=tokens), -1)
+    return to_numpy(positions, "int32").astype(np.int64)
 
 
 def is_empty(column: pa.Array) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
-"""Search for images that are used twice: evaluation may use training images.
+"""Search for copies of images, through which an evaluation may use training images.
 
-Letters: P frames that both sides have, C copies.
+Letters: P image files of both data sets, C copies, S frames of one data set that the other has too.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ _log = logging.getLogger(__name__)
 def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
     """Find files with the same image as a file of another scene.
 
-    Copies within a scene are not looked for: a camera that stands still repeats its image. Files
-    are compared by the end of their pictures first, and equal ones by their whole pictures; JPEG
-    metadata make no difference (see ``picture_digest``). An image that was encoded again or
-    cropped, or a file with something appended, is not found.
+    Copies within a scene are left out: a camera that stands still repeats its image. Files are
+    compared by the end of their content first, and only those that are equal there by their whole
+    content. Comments and metadata of JPEG files are ignored (see ``picture_digest``). An image that
+    was encoded again or cropped, or a file with something appended, is not found.
 
     Args:
-        paths: of F files.
-        scene_F: scene of each.
+        paths: F files.
+        scene_F: scene of each file.
 
     Returns:
-        (C, 2) position of each such file, and of the first file with the same content.
+        (C, 2) position of each file that has a copy, and of the first file with the same content,
+        which may be the file itself.
 
     Raises:
         OSError: if a file cannot be read.
     """
     chosen = np.arange(len(paths))
     for key in (quick_digest, picture_digest):
-        keys = np.array([key(paths[place]) for place in chosen])
+        keys = np.array([key(paths[position]) for position in chosen])
         shared = _in_several(keys, scene_F[chosen])
         chosen, keys = chosen[shared], keys[shared]
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
@@ -53,7 +54,7 @@ def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
 
 
 def recorded_copies(root: Path, paths: Sequence[str], scenes: Sequence[tuple[str, str]]) -> bytes:
-    """Return ``IndexInfo.copies`` of an index's frames, and warn of them.
+    """Return ``IndexInfo.copies`` of an index's frames, and warn if there are any.
 
     Args:
         root: folder that paths are relative to.
@@ -78,7 +79,7 @@ def recorded_copies(root: Path, paths: Sequence[str], scenes: Sequence[tuple[str
 def describe_copies(
     copies_C2: Ints, paths: Sequence[str], scenes: Sequence[tuple[str, str]]
 ) -> str:
-    """Describe how many images each pair of splits shares, with the first of each; ``""`` for none.
+    """Describe how many images each pair of splits shares, with an example; ``""`` for none.
 
     Args:
         copies_C2: from :func:`find_copies`.
@@ -99,34 +100,36 @@ def describe_copies(
             split = next(iter(by_split))
             second = next(row for row in rows if scenes[row] != scenes[rows[0]])
             shared[split, split].append((rows[0], second))
-    parts = []
+    descriptions = []
     for (one, other), pairs in sorted(shared.items()):
         where = (
             f"in different scenes of {_split(one)}" if one == other
             else f"in {_split(one)} and in {_split(other)}"
         )  # fmt: skip
         path, again = (paths[row] for row in pairs[0])
-        parts.append(f"{len(pairs)} images are {where}, first {path} as {again}")
-    return "; ".join(parts)
+        descriptions.append(f"{len(pairs)} images are {where}, first {path} as {again}")
+    return "; ".join(descriptions)
 
 
 def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: Ints) -> Ints:
-    """Find frames that have the same image as some other frames.
+    """Find the frames of one data set whose image is also in another.
 
-    In one index, these are the same frames and the copies that it records (see
-    ``FrameIndex.copies``). In two, they are frames with the same token where tokens identify
-    frames, and identical files. Files are not read for more than ``MAX_FILES`` frames with
-    such tokens. A file that does not exist has no copy.
+    If both are selections from one index, these are the frames that are in both selections, and the
+    copies that the index records (see ``FrameIndex.copies``). In two indices, they are frames with
+    the same token, if tokens identify frames (see ``scene_tokens``), and frames with identical
+    files. If tokens identify frames and there are more than ``MAX_FILES`` frames, files are not
+    compared. A file that does not exist has no copy.
 
     Args:
-        index: index of the frames to search.
-        rows: their rows.
-        other: index of the other frames.
-        other_rows: rows of the other frames in ``other``.
+        index: index of the first data set.
+        rows: rows of its frames in ``index``.
+        other: index of the other data set.
+        other_rows: rows of its frames in ``other``.
 
     Returns:
-        (S, 2) the found frames of ``rows``, ascending, each with the row in ``other`` of one that
-        has the same image, in one index the frame itself if possible.
+        (S, 2) those of ``rows`` whose image is in the other data set, ascending, and the row in
+        ``other`` of a frame with the same image. In one index, this is the frame itself if it is
+        also in ``other_rows``.
 
     Raises:
         OSError: if a file exists but cannot be read.
@@ -148,7 +151,11 @@ def is_same_index(index: FrameIndex, other: FrameIndex) -> bool:
 
 
 def _recorded(index: FrameIndex, rows: Ints, others: Ints) -> Ints:
-    """Return the copies (S, 2) of other frames that an index records."""
+    """Return the frames of ``rows`` that the index records as copies of one of ``others``.
+
+    Returns:
+        (S, 2) the frame's row, and the row of the other frame.
+    """
     row_C, group_C = index.copies.T
     of_others = np.isin(row_C, others)
     groups, first = np.unique(group_C[of_others], return_index=True)
@@ -175,7 +182,7 @@ def _of_two_indices(
         ]
         sides = [[pair for pair in side if pair[0].is_file()] for side in sides]
         both = [*sides[0], *sides[1]]
-        # A group's first file is one of the others, since these come first.
+        # The other data set comes first, so the first file with any content is one of its files.
         copies = find_copies(
             [path for path, _ in both], np.repeat([0, 1], [len(side) for side in sides])
         )
@@ -185,7 +192,7 @@ def _of_two_indices(
 
 
 def _in_several(keys: NDArray[np.generic], scene: Ints) -> NDArray[np.bool_]:
-    """Return True for keys that occur in more than one scene."""
+    """Return True for files whose key occurs in more than one scene."""
     if len(keys) == 0:
         return np.zeros(0, np.bool_)
     _, group = np.unique(keys, return_inverse=True)
@@ -196,4 +203,5 @@ def _in_several(keys: NDArray[np.generic], scene: Ints) -> NDArray[np.bool_]:
 
 
 def _split(name: str) -> str:
+    """Return the words for a split in messages."""
     return f"the split {name!r}" if name else "folders without a split"

@@ -15,17 +15,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
-from drivemim.data.index.arrow import from_numpy, index_in, strings, to_numpy
+from drivemim.data.index.arrow import index_in, strings
+from drivemim.data.index.arrow_columns import column_from_arrow, column_to_arrow, strings_to_arrow
 from drivemim.data.index.index_schema import (
-    CAMERAS,
     SECTIONS,
     Boxes,
-    Column,
     Frames,
     Names,
     Samples,
     Scenes,
-    Strings,
     Tracks,
     columns_of,
 )
@@ -36,23 +34,26 @@ from drivemim.files import ensure_writable, partial_path, remove_abandoned
 from drivemim.geometry.poses import sensor_pose
 
 FORMAT = 3
+"""Version of the file's layout; files of other versions are refused."""
 _METADATA = b"drivemim"
+"""Key of an index's ``IndexInfo`` in the metadata of the Arrow file."""
 
 
 class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Origin of an index.
 
     Attributes:
-        source: ``nuscenes``, ``nuimages``, ``frames``, ``rig`` or ``custom``.
+        source: ``nuscenes`` or ``nuimages`` for tables of these formats; ``frames`` or ``rig`` for
+            folders, see ``build_index``; ``custom`` for data from ``IndexBuilder``.
         version: the data set's version folder; ``""`` for other sources than tables.
         data_root: folder that the frames' paths are relative to.
-        command: the command that builds it again.
-        tables: the files it was built from, relative to ``data_root``.
+        command: the command that builds the index again.
+        tables: the files that the index was built from, relative to ``data_root``.
         copies: pairs of rows of frames, little-endian int64: each frame that is identical to
             one of another scene, and the first frame with the same content; None if copies were not
             searched.
         lidar_values: number of float32 values per point in lidar files that are not ``.npy``.
-        built: seconds since 1970.
+        built: when the index was written, seconds since 1970.
         format: version of the file's layout.
     """
 
@@ -161,8 +162,8 @@ class FrameIndex:
     def copies(self) -> Ints:
         """Rows (C, 2) of frames that are identical to a frame of another scene.
 
-        The second column is the first frame with the same content. Images of nuScenes' and
-        nuImages' tables are not compared; indices that were built before this have no rows.
+        The second column is the first frame with the same content. There are no rows for nuScenes'
+        and nuImages' tables, whose images are not compared, and in indices of older versions.
         """
         return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
 
@@ -221,7 +222,7 @@ class FrameIndex:
         Raises:
             ValueError: if a token is not in the index.
         """
-        rows = index_in(strings(tokens), _as_arrow(self.frames.token))
+        rows = index_in(strings(tokens), strings_to_arrow(self.frames.token))
         if (rows < 0).any():
             missing = tokens[int(np.flatnonzero(rows < 0)[0])]
             raise DataError(f"{self.path} has no frame {missing!r}; is it another data set's?")
@@ -233,15 +234,15 @@ class FrameIndex:
         Args:
             paths: relative to ``data_root``.
         """
-        return index_in(strings(paths), _as_arrow(self.frames.path))
+        return index_in(strings(paths), strings_to_arrow(self.frames.path))
 
 
 def check_out(out: str | os.PathLike[str]) -> None:
-    """Refuse an output path that is not an index's or cannot be written, before anything is read.
+    """Check that an index can be written to a path, before anything is read.
 
     Raises:
-        DataError: if its suffix is not ``.arrow``.
-        OSError: with the reason and the fix.
+        DataError: if the path's suffix is not ``.arrow``.
+        OSError: if the file cannot be written, with the reason and the fix.
     """
     path = Path(out)
     if not path.name.endswith(".arrow"):
@@ -271,7 +272,7 @@ def write_index(
     names: list[str] = []
     for section, cls in SECTIONS.items():
         for name, column in columns_of(cls).items():
-            values = _to_arrow(sections[section][name], column)
+            values = column_to_arrow(sections[section][name], column)
             arrays.append(pa.LargeListArray.from_arrays(pa.array([0, len(values)]), values))
             names.append(f"{section}.{name}")
     info = msgspec.structs.replace(info, built=time.time())
@@ -281,13 +282,13 @@ def write_index(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path)
-    beside = partial_path(path)
+    partial = partial_path(path)
     try:
-        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-        beside.replace(path)
+        partial.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _reopen(path: Path, data_root: Path) -> FrameIndex:
@@ -297,6 +298,12 @@ def _reopen(path: Path, data_root: Path) -> FrameIndex:
 
 
 def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
+    """Map the columns of an index file, and read its origin.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        DataError: if it is not an index, or of another format.
+    """
     if not path.is_file():
         raise FileNotFoundError(describe_missing_index(path))
     try:
@@ -312,17 +319,22 @@ def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
 def describe_missing_index(path: Path) -> str:
     """Describe a path at which there is no index, with the nearest name or how to build it."""
     if path.is_dir():
-        found = sorted(str(other) for other in path.glob("*.arrow"))
-        hint = f"it holds {', '.join(found[:3])}" if found else "build one with drivemim index"
+        indices = sorted(str(index) for index in path.glob("*.arrow"))
+        hint = f"it holds {', '.join(indices[:3])}" if indices else "build one with drivemim index"
         return f"{path} is a folder, not an index; {hint}"
-    there = [other.name for other in path.parent.glob("*.arrow")]
+    others = [other.name for other in path.parent.glob("*.arrow")]
     return f"no index at {path}" + (
-        did_you_mean(path.name, there)
+        did_you_mean(path.name, others)
         or f"; build it with drivemim index nuscenes, nuimages, frames or rig (... --out {path})"
     )
 
 
 def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
+    """Decode the origin of an index.
+
+    Raises:
+        DataError: if it cannot be decoded, or the index is of another format.
+    """
     try:
         layout = msgspec.json.decode(encoded, type=dict[str, Any]).get("format")
         if layout == FORMAT:
@@ -336,6 +348,11 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
 
 
 def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
+    """Check that an index has a version; None for any.
+
+    Raises:
+        DataError: if it has another version.
+    """
     if version is not None and version != info.version:
         source = "nuimages" if info.source == "nuimages" else "nuscenes"
         raise DataError(
@@ -346,54 +363,20 @@ def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
 
 
 def _read_sections(batch: pa.RecordBatch, info: IndexInfo, path: Path) -> dict[str, Any]:
+    """Return the sections of an index by name.
+
+    Raises:
+        DataError: if a column is missing.
+    """
     sections: dict[str, Any] = {}
     try:
         cameras = len(batch.column("names.cameras").values)
         for section, cls in SECTIONS.items():
             columns = {
-                name: _from_arrow(batch.column(f"{section}.{name}").values, column, cameras)
+                name: column_from_arrow(batch.column(f"{section}.{name}").values, column, cameras)
                 for name, column in columns_of(cls).items()
             }
             sections[section] = cls(**columns)
     except KeyError as error:
         raise DataError(f"{path} lacks the column {error}; rebuild with {info.command}") from None
     return sections
-
-
-def _from_arrow(values: pa.Array, column: Column, cameras: int) -> NDArray[Any] | Strings:
-    if column.kind == "string":
-        return _to_strings(values)
-    kind = "uint8" if column.kind == "bool" else column.kind
-    flat = to_numpy(values, kind)
-    if column.kind == "bool":
-        flat = flat.view(np.bool_)
-    if not column.shape:
-        return flat
-    shape = tuple(cameras if size == CAMERAS else size for size in column.shape)
-    return flat.reshape(len(flat) // max(int(np.prod(shape)), 1), *shape)
-
-
-def _to_strings(values: pa.Array) -> Strings:
-    _, offsets, data = values.buffers()
-    if len(values) == 0:
-        return Strings(np.zeros(1, np.int64), np.zeros(0, np.uint8))
-    assert values.offset == 0
-    size = 0 if data is None else data.size
-    return Strings(
-        np.frombuffer(offsets, np.int64, len(values) + 1),
-        np.frombuffer(data, np.uint8) if size else np.zeros(0, np.uint8),
-    )
-
-
-def _as_arrow(column: Strings) -> pa.Array:
-    offsets, data = column.buffers
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.large_string(), len(column), buffers)
-
-
-def _to_arrow(values: Any, column: Column) -> pa.Array:
-    if column.kind == "string":
-        return values if isinstance(values, pa.Array) else strings(values)
-    if column.kind == "bool":
-        return from_numpy(np.asarray(values, bool).view(np.uint8))
-    return from_numpy(np.asarray(values, column.kind))

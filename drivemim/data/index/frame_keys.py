@@ -17,10 +17,10 @@ from drivemim.data.index.picture_digest import frame_key
 from drivemim.generated import is_generated
 
 MAX_FILES = 100_000
-"""With more frames, their files are not read if their scenes have tokens that identify them."""
+"""Largest number of frames whose files are compared if tokens identify the frames, too."""
 
 _WITH_TOKENS = ("nuscenes", "nuimages")
-"""Sources whose scenes have tokens that no other data set has."""
+"""Sources whose tokens no other data set has."""
 
 
 def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -49,10 +49,10 @@ def scene_tokens(index: FrameIndex) -> list[str] | None:
 
 
 def frames_in_samples(index: FrameIndex) -> NDArray[np.bool_]:
-    """Return (F,) True for frames that stand for their camera in a sample.
+    """Return (F,) True for the frames that ``Samples.keyframes`` lists.
 
-    Clips without ``frame_interval`` consist of these. They may have no annotation: of nuImages'
-    images and of rigs, only annotated ones are ``keyframe``.
+    Clips without ``frame_interval`` consist of these. In nuImages and rigs, some of them have no
+    annotation; ``Frames.keyframe`` is False for those.
     """
     in_samples = np.zeros(len(index.frames), np.bool_)
     rows = np.asarray(index.samples.keyframes)
@@ -63,7 +63,7 @@ def frames_in_samples(index: FrameIndex) -> NDArray[np.bool_]:
 def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
     """Return (scenes,) True for scenes that have at least one box.
 
-    In such a scene, an image without a box was annotated too: it is also a label.
+    In such a scene, an image without a box was annotated too: that it has no object is a label.
     """
     annotated = np.zeros(len(index.scenes), np.bool_)
     samples = index.samples

@@ -1,4 +1,4 @@
-"""Read image headers without decoding: size, orientation, bit depth.
+"""Reading of image headers without decoding: size, orientation, bit depth.
 
 The orientation is read from the same places as in Pillow's ``exif_transpose``, which annotation
 tools and image loaders use: from EXIF (in PNG also from a text chunk), else from XMP.
@@ -17,31 +17,43 @@ from PIL import Image
 
 from drivemim.errors import DataError
 
+# The first bytes of JPEG and PNG files, and bytes 8 to 12 of WebP files.
 JPEG_START, PNG_START, _WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"WEBP"
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+"""Byte order of a TIFF file, as ``struct`` writes it, by the file's first bytes."""
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_START_OF_SCAN, _APP1, _BITS, _ORIENTATION, _XMP_TAG, _SHORT = 0xDA, 0xE1, 258, 274, 700, 3
+"""First bytes of the JPEG segments ``_APP1`` that hold EXIF and XMP data."""
+_START_OF_SCAN, _APP1 = 0xDA, 0xE1
+"""Markers of JPEG segments."""
+_BITS, _ORIENTATION, _XMP_TAG = 258, 274, 700
+"""Numbers of TIFF tags: bits per sample, orientation, XMP packet."""
+_SHORT = 3
+"""TIFF's type of 16-bit numbers."""
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([0-9])")
 _PNG_XMP, _RAW_EXIF, _RAW_APP1 = (
     b"XML:com.adobe.xmp", b"Raw profile type exif", b"Raw profile type APP1"
 )  # fmt: skip
+"""Keywords of the text chunks of PNG files that hold XMP and EXIF data."""
 _LONGEST_TEXT = 2**20
-"""Maximum number of bytes that are read from a compressed text."""
-# Netpbm: magic number, width, height and greatest value, with comments between.
+"""Maximum number of bytes to decompress of a text chunk."""
+# Header of a Netpbm file: magic number, width, height and greatest value, with comments between.
 _NETPBM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d+)")
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of the JPEG segments that hold the image's size."""
 _TURNS = {
     2: "mirrored", 3: "turned by 180 degrees", 4: "mirrored top to bottom",
     5: "turned by 90 degrees and mirrored", 6: "turned by 90 degrees clockwise",
     7: "turned by 90 degrees and mirrored", 8: "turned by 90 degrees counterclockwise",
 }  # fmt: skip
+"""How programs display an image of each EXIF orientation but 1, compared with its pixels."""
 PILLOW_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """Errors that Pillow raises for damaged files, and for sizes that it refuses to decode."""
 TURN_PIXELS = (
     'python -c "import sys; from PIL import Image, ImageOps; '
     '[ImageOps.exif_transpose(Image.open(p)).save(p, quality=95) for p in sys.argv[1:]]"'
 )
-"""Command that rotates the pixels of the image files after it to match their EXIF orientation."""
+"""Command that rotates the pixels of image files to match their EXIF orientation; the files'
+names are to be appended."""
 
 
 _OTHER_FORMATS = (
@@ -73,13 +85,13 @@ class ImageHeader(NamedTuple):
 
 
 class _Orientations:
-    """Orientation values found in different places of a file; the first of each place counts."""
+    """Orientation values in different places of a file; of each place, the first one is kept."""
 
     def __init__(self) -> None:
         self._found: dict[str, int] = {}
 
     def add(self, tag: str, value: int | None) -> None:
-        """Store a value, unless it is None or this tag already has one."""
+        """Store the value of a place, unless it is None or the place already has one."""
         if value is not None:
             self._found.setdefault(tag, value)
 
@@ -99,8 +111,8 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         stream: the file, at its beginning.
 
     Returns:
-        The header. Of other formats and of broken files, it has the values that could be read. Only
-        the decoder decides whether a file can be decoded.
+        The header. For other formats and broken files, it has the values that could be read, and
+        defaults for the others: whether a file is broken is left to the decoder.
     """
     start = stream.read(12)
     if start.startswith(JPEG_START):
@@ -115,11 +127,11 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         return _webp_orientations(stream).header()
     if start[:4] in _TIFF_ORDERS:
         data = start + stream.read()
-        found = _Orientations()
-        found.add("EXIF", _tiff_value(data, _ORIENTATION))
-        found.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
+        orientations = _Orientations()
+        orientations.add("EXIF", _tiff_value(data, _ORIENTATION))
+        orientations.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
         depth = _tiff_value(data, _BITS)
-        return found.header(bits=8 if depth is None else depth)
+        return orientations.header(bits=8 if depth is None else depth)
     for pattern, name in _OTHER_FORMATS:
         if pattern.match(start):
             return ImageHeader(unread=name)
@@ -129,19 +141,19 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 
 
 def check_bit_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
-    """Refuse an image with more than 8 bits per channel; decoding would keep only the high byte.
+    """Check that an image has at most 8 bits per channel.
 
-    A file of a format whose bit depth and orientation are not read is refused, too.
-
-    Images of a 12-bit camera, an infrared camera or a 16-bit depth map would become almost black.
+    Decoding would keep only the high byte of each channel, so images of a 12-bit camera, an
+    infrared camera or a 16-bit depth map would become almost black.
 
     Args:
         path: path of the image, for the error.
         header: header of the image.
-        frame: token of its frame, for the error.
+        frame: token of the image's frame, for the error; empty for none.
 
     Raises:
-        DataError: if it has more than 8 bits per channel, or they are unknown, with the fix.
+        DataError: if it has more than 8 bits per channel, or is of a format whose bit depth and
+            orientation are not read; with the fix.
     """
     if header.unread:
         raise DataError(
@@ -158,18 +170,18 @@ def check_bit_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
 
 
 def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
-    """Refuse an image that programs display in another orientation than it is stored.
+    """Check that programs display an image in the orientation in which it is stored.
 
-    Calibration refers to the pixels of the sensor, while boxes may have been drawn on the displayed
-    image. The file does not say which.
+    Otherwise, calibration refers to the stored pixels, while boxes may have been drawn on the
+    displayed image, and the file does not say which.
 
     Args:
         path: path of the image, for the error.
         header: header of the image.
-        frame: token of its frame, for the error.
+        frame: token of the image's frame, for the error; empty for none.
 
     Raises:
-        DataError: if the orientation is not 1, with the fix.
+        DataError: if the orientation is not 1; with the fix.
     """
     if header.orientation == 1:
         return
@@ -190,8 +202,8 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
 
 
 def _jpeg_header(stream: BinaryIO) -> ImageHeader:
-    """Read the segments before the first scan."""
-    size, found = None, _Orientations()
+    """Read the segments of a JPEG file before its first scan."""
+    size, orientations = None, _Orientations()
     while len(mark := stream.read(2)) == 2 and mark[0] == 0xFF:
         if mark[1] == 0xFF:  # A fill byte: the next one may be the marker.
             stream.seek(-1, 1)
@@ -202,15 +214,15 @@ def _jpeg_header(stream: BinaryIO) -> ImageHeader:
         if mark[1] in _FRAME_HEADERS and len(payload) >= 5:
             size = struct.unpack_from(">HH", payload, 1)
         elif mark[1] == _APP1 and payload.startswith(_EXIF):
-            found.add("EXIF", _exif_orientation(payload))
+            orientations.add("EXIF", _exif_orientation(payload))
         elif mark[1] == _APP1 and payload.startswith(_XMP):
-            found.add("XMP", _xmp_orientation(payload))
-    return found.header(size=size)
+            orientations.add("XMP", _xmp_orientation(payload))
+    return orientations.header(size=size)
 
 
 def _png_orientations(stream: BinaryIO) -> _Orientations:
-    """Read the chunks: length, name, content, checksum."""
-    found = _Orientations()
+    """Read the chunks of a PNG file: each is length, name, content and checksum."""
+    orientations = _Orientations()
     while len(head := stream.read(8)) == 8:
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         if name not in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
@@ -219,19 +231,24 @@ def _png_orientations(stream: BinaryIO) -> _Orientations:
         content = stream.read(length)
         stream.seek(4, 1)
         if name == b"eXIf":
-            found.add("EXIF", _exif_orientation(content))
+            orientations.add("EXIF", _exif_orientation(content))
             continue
         keyword, _, rest = content.partition(b"\0")
         if keyword == _PNG_XMP:
-            found.add("XMP", _xmp_orientation(_png_text(name, rest)))
+            orientations.add("XMP", _xmp_orientation(_png_text(name, rest)))
         elif keyword in (_RAW_EXIF, _RAW_APP1):
             tag = "EXIF" if keyword == _RAW_EXIF else "APP1"
-            found.add(tag, _exif_orientation(_raw_profile(_png_text(name, rest))))
-    return found
+            orientations.add(tag, _exif_orientation(_raw_profile(_png_text(name, rest))))
+    return orientations
 
 
 def _png_text(name: bytes, content: bytes) -> bytes:
-    """Return the text of a chunk, after its keyword; empty if it cannot be decompressed."""
+    """Return the text of a PNG chunk; empty if it cannot be decompressed.
+
+    Args:
+        name: name of the chunk.
+        content: content of the chunk after the keyword.
+    """
     compressed = name == b"zTXt"
     if compressed:
         content = content[1:]
@@ -248,9 +265,10 @@ def _png_text(name: bytes, content: bytes) -> bytes:
 
 
 def _raw_profile(text: bytes) -> bytes:
-    """Decode a profile that ImageMagick wrote as text: its name, its length, and hexadecimal.
+    """Decode a profile that ImageMagick wrote as text; return empty bytes if it is broken.
 
-    Each is on its own line, after an empty line.
+    The first line of the text is empty, the second has the profile's name, the third its length,
+    and the others the profile in hexadecimal.
     """
     try:
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
@@ -259,33 +277,33 @@ def _raw_profile(text: bytes) -> bytes:
 
 
 def _webp_orientations(stream: BinaryIO) -> _Orientations:
-    """Read the chunks: name, length, content, padded to an even length."""
-    found = _Orientations()
+    """Read the chunks of a WebP file: name, length and content, padded to an even length."""
+    orientations = _Orientations()
     while len(head := stream.read(8)) == 8:
         length = int.from_bytes(head[4:], "little")
         padded = length + length % 2
         if head[:4] == b"EXIF":
-            found.add("EXIF", _exif_orientation(stream.read(padded)))
+            orientations.add("EXIF", _exif_orientation(stream.read(padded)))
         elif head[:4] == b"XMP ":
-            found.add("XMP", _xmp_orientation(stream.read(padded)))
+            orientations.add("XMP", _xmp_orientation(stream.read(padded)))
         else:
             stream.seek(padded, 1)
-    return found
+    return orientations
 
 
 def _exif_orientation(data: bytes) -> int | None:
-    """Return the orientation in the first directory of EXIF data, which is TIFF data."""
+    """Return the orientation in EXIF data, which are TIFF data; None if there is none."""
     return _tiff_value(data.removeprefix(_EXIF), _ORIENTATION)
 
 
 def _xmp_orientation(data: bytes) -> int | None:
-    """Return the orientation in an XMP packet."""
-    found = _XMP_ORIENTATION.search(data)
-    return None if found is None else int(found[1])
+    """Return the orientation in an XMP packet; None if there is none."""
+    match = _XMP_ORIENTATION.search(data)
+    return None if match is None else int(match[1])
 
 
 def _tiff_bytes(data: bytes, number: int) -> bytes:
-    """Return the content of a tag of bytes in the first directory of TIFF data."""
+    """Return the content of a tag of bytes in the first directory of TIFF data; empty if none."""
     entry = _tiff_entry(data, number)
     if entry is None:
         return b""
@@ -295,7 +313,7 @@ def _tiff_bytes(data: bytes, number: int) -> bytes:
 
 
 def _tiff_value(data: bytes, number: int) -> int | None:
-    """Return the first number of a tag in the first directory of TIFF data."""
+    """Return the first number of a tag in the first directory of TIFF data; None if none."""
     entry = _tiff_entry(data, number)
     if entry is None:
         return None
@@ -310,7 +328,7 @@ def _tiff_value(data: bytes, number: int) -> int | None:
 
 
 def _tiff_entry(data: bytes, number: int) -> int | None:
-    """Return the position of a tag's entry in the first directory of TIFF data."""
+    """Return the position of a tag's entry in the first directory of TIFF data; None if none."""
     order = _TIFF_ORDERS.get(data[:4])
     if order is None or len(data) < 8:
         return None

@@ -1,4 +1,4 @@
-"""Proportions of images, and sizes to resize them to that keep them."""
+"""Proportions of images, and sizes to which images can be resized without changing them much."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from drivemim.array_types import Ints
 from drivemim.data.index.frame_index import FrameIndex
 
 LARGEST_STRETCH = 0.1
-"""Difference of aspect ratios up to which images are not reported as stretched."""
+"""Relative change of the aspect ratio above which an image counts as stretched."""
 _TRIED_SHAPES = 20
-"""Number of the most frequent sizes of images that a size is sought for."""
+"""Number of sizes of stretched images, the most frequent ones, for which a better size is tried."""
 
 
 def image_shapes(index: FrameIndex, rows: Ints) -> Ints:
@@ -30,11 +30,11 @@ def image_shapes(index: FrameIndex, rows: Ints) -> Ints:
 
 
 class Stretch(NamedTuple):
-    """Images whose proportions a size changes.
+    """Images that are stretched when they are resized.
 
     Attributes:
-        line: their description.
-        factor: factor by which the most common of them are stretched, above 1.
+        line: description of the images, and a better size.
+        factor: factor by which images of the most frequent size are stretched, above 1.
     """
 
     line: str
@@ -53,18 +53,18 @@ def describe_stretched(
         patch_size: number that a suggested height and width are multiples of, pixels; 1 for any.
     """
     sizes_F2 = image_shapes(index, rows)
-    better = fitting_size(sizes_F2, image_size, patch_size)
-    if better is None:
+    suggested = fitting_size(sizes_F2, image_size, patch_size)
+    if suggested is None:
         return None
     stretched_F = _is_stretched(sizes_F2, image_size)
     height, width = _common_shapes(sizes_F2[stretched_F])[0]
     ratio = (width / height) / (image_size[1] / image_size[0])
-    fewer = _is_stretched(sizes_F2, better)
-    of_encoder = f", multiples of the encoder's patches of {patch_size} pixels,"
+    still_stretched_F = _is_stretched(sizes_F2, suggested)
+    multiples = f", multiples of the encoder's patches of {patch_size} pixels,"
     fix = (
-        f"image_size={better}{of_encoder if patch_size > 1 else ''} would stretch "
-        f"{fewer.mean():.1%}"
-        if fewer.sum() < stretched_F.sum()
+        f"image_size={suggested}{multiples if patch_size > 1 else ''} would stretch "
+        f"{still_stretched_F.mean():.1%}"
+        if still_stretched_F.sum() < stretched_F.sum()
         else "No size was found that stretches fewer: the images differ in their proportions"
     )
     factor = max(ratio, 1 / ratio)
@@ -87,8 +87,8 @@ def fitting_size(
         patch_size: number that the returned height and width are multiples of, pixels.
 
     Returns:
-        A size of about as many pixels as ``image_size``, which it may be itself; None if that
-        stretches no image.
+        A size of about as many pixels as ``image_size``, or ``image_size`` itself if none of those
+        tried is better; None if ``image_size`` stretches no image.
     """
     stretched_F = _is_stretched(sizes_F2, image_size)
     if not stretched_F.any():
@@ -99,14 +99,14 @@ def fitting_size(
 
 
 def _common_shapes(sizes_F2: Ints) -> list[tuple[int, int]]:
-    """Return heights and widths of images, the most frequent first."""
+    """Return the most frequent sizes (height, width) of images, the most frequent first."""
     shapes, counts = np.unique(sizes_F2, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_TRIED_SHAPES]
     return [(height, width) for height, width in shapes[order].tolist()]
 
 
 def _is_stretched(sizes_F2: Ints, image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return True for images (height, width) that ``image_size`` stretches noticeably."""
+    """Return True for images (height, width) that ``image_size`` stretches by more than 10 %."""
     ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])
     stretched_F: NDArray[np.bool_] = np.maximum(ratio_F, 1 / ratio_F) > 1 + LARGEST_STRETCH
     return stretched_F
@@ -117,8 +117,9 @@ def unstretched_size(
 ) -> tuple[int, int]:
     """Return a size of about as many pixels as ``image_size`` with the proportions of images.
 
-    Of the sizes that have 0.75 to 1.33 times as many pixels, if there are any, and stretch images
-    least, or by less than 2 %, it is the one whose number of pixels differs least from that of
+    Only sizes with 0.75 to 1.33 times as many pixels are tried, if there are any. Of these, it is
+    the size that stretches images least. Sizes that stretch them by less than 2 % are equally good;
+    of several such sizes, it is the one whose number of pixels is nearest to that of
     ``image_size``.
 
     Args:
@@ -136,8 +137,8 @@ def unstretched_size(
     near = [size for size in candidates if 0.75 < size[0] * size[1] / pixels < 4 / 3]
     candidates = near or candidates
 
-    def unlike(size: tuple[int, int]) -> tuple[float, float]:
+    def badness(size: tuple[int, int]) -> tuple[float, float]:
         stretch = abs(math.log(size[1] / size[0] / aspect))
         return max(stretch, math.log(1.02)), abs(math.log(size[0] * size[1] / pixels))
 
-    return min(candidates, key=unlike)
+    return min(candidates, key=badness)

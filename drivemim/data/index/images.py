@@ -1,4 +1,4 @@
-"""Read images: the same decoder, crop and resize for pretraining, detection and the rest."""
+"""Reading of images: pretraining, detection and all else use the same decoder, crop and resize."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     1: cv2.IMREAD_COLOR,
 }
+"""OpenCV's flag for each factor by which an image can be reduced while it is decoded."""
 
 
 class Crop(NamedTuple):
     """A rectangle of whole pixels of the stored image.
 
     Attributes:
-        top: number of rows above it.
-        left: number of columns left of it.
-        height: number of its rows.
-        width: number of its columns.
+        top: number of rows above the rectangle.
+        left: number of columns left of the rectangle.
+        height: number of rows of the rectangle.
+        width: number of columns of the rectangle.
     """
 
     top: int
@@ -58,7 +59,7 @@ class Crop(NamedTuple):
 
 
 def reduction(crop: Crop, size: tuple[int, int]) -> int:
-    """Return the largest of 8, 4, 2, 1 by which a JPEG can be reduced for a crop at a size.
+    """Return the largest of 8, 4, 2, 1 by which a JPEG can be reduced before a crop is resized.
 
     The reduced crop is at least as large as the size, so a reduced image is never enlarged again.
     Its edges lie between pixels: a pixel of an image reduced by 8 spans exactly 8 stored pixels,
@@ -102,7 +103,7 @@ def read_image(
     Args:
         path: the file.
         stored: height and width according to the index or the file's header, pixels.
-        token: the frame's token, for errors; empty for a file of no index.
+        token: the frame's token, for errors; empty for a file that is not of an index.
         size: height and width of the result, pixels; None for those of the crop.
         crop: the part of the stored image to read; None for all of it.
 
@@ -111,8 +112,8 @@ def read_image(
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if it is truncated, cannot be decoded, is not of the stored size, has an EXIF
-            orientation that would turn it, or more than 8 bits per channel.
+        ValueError: if the image is truncated, cannot be decoded, is not of the stored size, has an
+            EXIF orientation that would turn it, or has more than 8 bits per channel.
     """
     name = f"image {path} of frame {token}" if token else f"image {path}"
     data = _read_bytes(path, name)
@@ -133,18 +134,23 @@ def read_image(
     # The decoder fills missing data with grey.
     if end_is_missing(data, image.astype(np.uint8, copy=False)):
         raise DataError(truncated)
-    found = image.shape[:2] if header.size is None else header.size
-    if found != stored:
+    actual = image.shape[:2] if header.size is None else header.size
+    if actual != stored:
         raise DataError(
-            f"{name} is {found[1]}x{found[0]} but the index has {stored[1]}x{stored[0]}. Build the "
-            "index again with drivemim index; if a COCO file has this size, correct it first"
+            f"{name} is {actual[1]}x{actual[0]} but the index has {stored[1]}x{stored[0]}. Build "
+            "the index again with drivemim index; if a COCO file has this size, correct it first"
         )
     top, left, height, width = (number // factor for number in crop)
-    part = image[top : top + height, left : left + width]
-    return resize_image(part.astype(np.uint8, copy=False), size)
+    cropped = image[top : top + height, left : left + width]
+    return resize_image(cropped.astype(np.uint8, copy=False), size)
 
 
 def _read_bytes(path: Path, name: str) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        FileNotFoundError: if it does not exist, with ``name`` and the fix.
+    """
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Build an index from any kind of source."""
+"""The function that builds an index from any kind of source."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _TABLES: dict[str, Callable[..., Path]] = {
     "nuscenes": build_nuscenes_index,
     "nuimages": build_nuimages_index,
 }
+"""Builders of sources with a version and one root."""
 _FOLDERS: dict[str, Callable[..., Path]] = {"frames": build_frames_index, "rig": build_rig_index}
+"""Builders of sources without a version, which take several roots."""
 
 
 def _options_of(kind: str) -> frozenset[str]:
-    """Return the names of arguments that a kind of source takes; none of an unknown kind."""
+    """Return the names of the arguments that a kind of source takes; none for an unknown kind."""
     builder = {**_TABLES, **_FOLDERS}.get(kind)
     names = set(inspect.signature(builder).parameters) if builder else set()
     return frozenset(names - {"roots"} | {"root", "version"} if names else ())
@@ -56,7 +58,8 @@ def build_index(
         The index, opened.
 
     Raises:
-        ConfigError: for an unknown kind, or a version that is missing or has no meaning.
+        ConfigError: if the kind or an option is unknown, the version is missing, or the kind has no
+            version or takes only one root.
         FileNotFoundError: if a folder, table or image does not exist.
         ValueError: if a file is broken or contradicts another.
 
@@ -69,13 +72,13 @@ def build_index(
             raise ConfigError(
                 f"build_index: kind='{kind}' has no option {name!r}{did_you_mean(name, known)}"
             )
-    several = [root] if isinstance(root, (str, Path)) else list(root)
+    roots = [root] if isinstance(root, (str, Path)) else list(root)
     if kind in _FOLDERS:
         if version is not None:
             what = "folders of frames" if kind == "frames" else "rigs"
             raise ConfigError(f"version={version!r}: {what} have no version")
-        out = Path(out or Path(several[0]) / f"drivemim-{kind}.arrow")
-        return FrameIndex.open(_FOLDERS[kind](several, out, **options))
+        out = Path(out or Path(roots[0]) / f"drivemim-{kind}.arrow")
+        return FrameIndex.open(_FOLDERS[kind](roots, out, **options))
     if kind not in _TABLES:
         kinds = (*_FOLDERS, *_TABLES)
         raise ConfigError(
@@ -83,7 +86,7 @@ def build_index(
         )
     if version is None:
         raise ConfigError(f"kind='{kind}' needs version, for example version='v1.0-mini'")
-    if len(several) != 1:
-        raise ConfigError(f"kind='{kind}' takes one root, not {len(several)}")
-    out = Path(out or Path(several[0]) / f"drivemim-{version}.arrow")
-    return FrameIndex.open(_TABLES[kind](several[0], version, out, **options))
+    if len(roots) != 1:
+        raise ConfigError(f"kind='{kind}' takes one root, not {len(roots)}")
+    out = Path(out or Path(roots[0]) / f"drivemim-{version}.arrow")
+    return FrameIndex.open(_TABLES[kind](roots[0], version, out, **options))

@@ -14,17 +14,18 @@ from drivemim.array_types import Bools, Floats, Ints
 SmallInts = NDArray[np.int32]
 
 CAMERAS = -2
-"""In a column's shape: the number of cameras of the index."""
+"""In a column's shape, this stands for the number of cameras of the index."""
 
 
 _KEY_BITS = 40
+"""Bits of a key for the time; 2**40 microseconds are about 12 days."""
 
 
 class Strings:
     """A read-only column of strings over two flat buffers; a string is decoded when it is read.
 
     Args:
-        offsets: int64, one more than there are strings.
+        offsets: int64, where each string begins in ``data``, and where the last one ends.
         data: uint8, the strings' UTF-8 bytes, concatenated.
     """
 
@@ -58,6 +59,7 @@ class Column:
 
 
 def _column(kind: str, *shape: int) -> Any:
+    """Declare a column of a section class; see ``Column``."""
     return field(metadata={"column": Column(kind, shape)})
 
 
@@ -87,9 +89,9 @@ class Frames:
             that follows it.
         camera: position in ``FrameIndex.cameras``.
         timestamp: microseconds.
-        path: relative to the data root.
-        width: pixels.
-        height: pixels.
+        path: image file, relative to the data root.
+        width: width of the stored image, pixels.
+        height: height of the stored image, pixels.
         intrinsics: (F, 3, 3), pixels.
         camera_to_ego: (F, 7), translation in metres and quaternion w x y z.
         ego_to_global: (F, 7), the ego pose at the image's own timestamp.
@@ -127,7 +129,8 @@ class Frames:
 class Samples:
     """One row per sample, sorted by scene and timestamp.
 
-    In a folder every image is a sample, in a rig every annotated moment and every step without.
+    In a folder, every image is a sample. In a rig, every annotated moment is a sample; of images
+    without annotated moments around them, one per camera forms a sample without boxes.
 
     Attributes:
         token: the source's own token.
@@ -135,10 +138,10 @@ class Samples:
         timestamp: microseconds.
         previous: row of the scene's previous sample, -1 at its start.
         next: row of the scene's next sample, -1 at its end.
-        first_box: first of its rows in ``boxes``, which are contiguous.
-        box_count: number of its rows in ``boxes``.
-        keyframes: (S, cameras) frame row of each camera, -1 if a camera has none.
-        lidar_path: its (LIDAR_TOP) scan relative to the data root, ``""`` if there is none.
+        first_box: row in ``boxes`` of the sample's first box; the others follow.
+        box_count: number of the sample's boxes.
+        keyframes: (S, cameras) row in ``frames`` of each camera's frame of the sample, -1 for none.
+        lidar_path: file of the LIDAR_TOP scan, relative to the data root; ``""`` for none.
         lidar_to_ego: (S, 7), translation in metres and quaternion w x y z.
         lidar_ego_to_global: (S, 7), the ego pose at the lidar's timestamp.
     """
@@ -167,16 +170,17 @@ class Scenes:
         token: the source's own token; ``SPLIT:NAME`` in a folder or a rig.
         name: nuScenes' scene name, nuImages' sample token, or the scene's folder, COCO
             ``sequence`` or CocoVID video.
-        description: the source's words.
-        split: in nuImages the part after the version's last dash (``train``), in a rig that of
-            ``scene.json``, else the stem of the scene's COCO file, ``""`` otherwise.
+        description: the source's own description.
+        split: in nuImages, the part of the version after the last dash (``train``); in a rig, the
+            split in ``scene.json``; else the stem of the scene's COCO file, ``""`` without one.
         described: whether the description gives light and weather.
         night: whether the description mentions night.
         rain: whether the description mentions rain.
-        first_sample: first of its rows in ``samples``.
-        sample_count: number of its rows in ``samples``.
-        first_frame: (scenes, cameras), first of a camera's rows in ``frames``.
-        frame_count: (scenes, cameras), number of a camera's rows in ``frames``.
+        first_sample: row in ``samples`` of the scene's first sample; the others follow.
+        sample_count: number of the scene's samples.
+        first_frame: (scenes, cameras), row in ``frames`` of a camera's first frame; the others
+            follow.
+        frame_count: (scenes, cameras), number of a camera's frames.
     """
 
     token: Strings = _column("string")
@@ -202,22 +206,23 @@ class Boxes:
     Attributes:
         token: the source's own token.
         sample: row of the sample.
-        track: row in ``tracks``; the same for an object in its whole scene.
+        track: row in ``tracks``; the same for all boxes of an object in a scene.
         category: position in ``FrameIndex.categories``.
         center: (M, 3) metres, global frame; NaN for boxes drawn in the image.
-        size: (M, 3) metres: width, length, height; NaN likewise.
-        rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
+        size: (M, 3) metres: width, length, height; NaN for boxes drawn in the image.
+        rotation: (M, 4) quaternion w x y z, global frame; NaN for boxes drawn in the image.
         velocity: (M, 2) metres per second, global frame, like the devkit's ``box_velocity``; NaN
             if unknown.
         image_box: (M, 4) x1 y1 x2 y2 pixels of boxes drawn in the image; NaN for 3-D boxes.
-        visibility: 1 (0-40 %) to 4 (80-100 %), 0 if unknown, -1 for the first of
+        visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %); 0 if unknown. Levels of the
+            source whose meaning is unknown are negative: -1 for the first of
             ``FrameIndex.levels``, -2 for the second, ...
-        lidar_points: returns inside the box, -1 if unknown.
-        radar_points: returns inside the box, -1 if unknown.
+        lidar_points: number of lidar points inside the box, -1 if unknown.
+        radar_points: number of radar points inside the box, -1 if unknown.
         attribute: position in ``FrameIndex.attributes``, -1 for none.
         previous: row of the same track's box in the previous sample, -1 for none.
-        crowd: whether it is neither object nor background: drawn around many objects (COCO's
-            ``iscrowd``), or marked ``ignore``.
+        crowd: whether the box is neither an object nor background: drawn around many objects
+            (COCO's ``iscrowd``), or marked ``ignore``.
     """
 
     token: Strings = _column("string")
@@ -274,3 +279,4 @@ SECTIONS: dict[str, type] = {
     "tracks": Tracks,
     "names": Names,
 }
+"""Classes of all sections of an index, by name."""

@@ -1,4 +1,4 @@
-"""Read JSON files that other programs wrote: encodings, and one-sentence errors.
+"""Reading of JSON files that other programs wrote, in any encoding, with errors in one sentence.
 
 JSON is UTF-8. But programs on Windows also write UTF-8 with a byte order mark and UTF-16, and
 Python writes ``NaN`` and ``Infinity``, which are not valid JSON.
@@ -18,7 +18,7 @@ from drivemim.errors import DataError
 _LOG = logging.getLogger(__name__)
 Content: TypeAlias = bytes | memoryview
 _SMALL = 4096
-"""Size in bytes up to which a file is checked for being blank."""
+"""Bytes; only files up to this size are searched for content other than spaces."""
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
     b"BZh": ("bzip2", "bunzip2 -k"),
@@ -26,6 +26,7 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
     b"PK\x03\x04": ("zip", "unzip"),
 }
+"""Compressed files: format and command to unpack them, by their first bytes."""
 
 
 class JsonText:
@@ -33,15 +34,15 @@ class JsonText:
 
     Args:
         path: the file, for warnings.
-        content: its bytes, which may be a view of mapped memory.
+        content: bytes of the file, which may be a view of mapped memory.
         begin: start of the error messages, with the file's name.
         fix: what the user can do about a broken file.
 
     Attributes:
-        content: as UTF-8, without a byte order mark.
+        content: content of the file as UTF-8, without a byte order mark.
 
     Raises:
-        DataError: if it is empty, compressed, or not valid in its encoding.
+        DataError: if the file is empty, compressed, or not valid in its encoding.
     """
 
     def __init__(self, path: Path, content: Content, *, begin: str, fix: str) -> None:
@@ -53,11 +54,12 @@ class JsonText:
 
         Args:
             kind: the type to decode into.
-            strict: whether to refuse numbers that are written as text or as 3.0.
+            strict: whether to refuse numbers that are written as text, and integers that are
+                written as 3.0.
 
         Raises:
             msgspec.ValidationError: if the content is JSON, but not of the type.
-            DataError: if it is not JSON; the message has the reason and the fix.
+            DataError: if the content is not JSON; the message has the reason and the fix.
         """
         try:
             try:
@@ -77,10 +79,10 @@ class JsonText:
             raise self._error(f"it is not JSON ({error}); {self._fix}") from None
 
     def check_document(self) -> None:
-        """Refuse JSON lines: one value on each line instead of one document.
+        """Check that the content is not JSON lines: a value on each line, not one document.
 
         Raises:
-            DataError: if it is JSON lines.
+            DataError: if the content is JSON lines.
         """
         first, _, rest = bytes(self.content).lstrip().partition(b"\n")
         try:
@@ -91,6 +93,11 @@ class JsonText:
         raise self._error("it has a JSON value on each line (JSON lines); write one JSON document")
 
     def _as_utf8(self, content: Content) -> Content:
+        """Return the content as UTF-8, without a byte order mark.
+
+        Raises:
+            DataError: if it is empty, compressed, or not valid in its encoding.
+        """
         start = bytes(content[:8])
         for magic, (name, command) in _COMPRESSED.items():
             if start.startswith(magic):
@@ -109,27 +116,35 @@ class JsonText:
         return content
 
     def _without_constants(self, problem: str) -> bytes:
-        """Return the content with ``null`` for constants that are not valid JSON."""
-        found: list[str] = []
+        """Return the content with ``null`` in place of ``NaN`` and ``Infinity``; warn of them.
+
+        Args:
+            problem: why the content could not be decoded, for the error.
+
+        Raises:
+            DataError: if the content is not JSON for another reason.
+        """
+        constants: list[str] = []
         try:
             text = bytes(self.content).decode()
         except UnicodeDecodeError:
             raise self._not_utf8() from None
         try:
-            document = json.loads(text, parse_constant=found.append)
+            document = json.loads(text, parse_constant=constants.append)
         except json.JSONDecodeError as error:
             if "truncated" in problem or error.pos >= len(text.rstrip()):
                 raise self._error(f"it ends too early ({problem}); {self._fix}") from None
             self.check_document()
             raise self._error(f"it is not JSON ({problem}); {self._fix}") from None
-        if found:
+        if constants:
             _LOG.warning(
                 "%s: %d values are %s, which JSON does not have; they are read as missing (null)",
-                self._path, len(found), " or ".join(sorted(set(found))),
+                self._path, len(constants), " or ".join(sorted(set(constants))),
             )  # fmt: skip
         return json.dumps(document).encode()
 
     def _not_utf8(self) -> DataError:
+        """Return the error for content that is not valid UTF-8."""
         try:
             bytes(self.content).decode()
         except UnicodeDecodeError as error:

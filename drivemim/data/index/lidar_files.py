@@ -1,4 +1,4 @@
-"""Read lidar scans: nuScenes' files, other files of float32 numbers, and NumPy arrays."""
+"""Reading of lidar scans: nuScenes' files, other files of float32 numbers, and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.array_types import Floats32
 from drivemim.errors import DataError
 
 _VALUES = 5
-"""Numbers per return in nuScenes' files: x, y, z, intensity and ring."""
+"""Numbers per point in nuScenes' files: x, y, z, intensity and ring."""
 _PCD = (b"# .PCD", b"VERSION")
 """First bytes of files of the Point Cloud Library."""
 SCAN_SUFFIXES = (".npy", ".bin")
@@ -21,17 +21,17 @@ SCAN_SUFFIXES = (".npy", ".bin")
 
 
 def read_scan(path: Path, *, sample: str, values: int = _VALUES) -> Floats32:
-    """Return the returns of one scan in the lidar's own axes: float32 (P, 3), metres.
+    """Return the points of one scan in the lidar's own axes: float32 (P, 3), metres.
 
     Args:
         path: a nuScenes ``.pcd.bin`` file, another file of float32 numbers, or a ``.npy`` file.
-        sample: token, for errors.
-        values: numbers per return in files that are not ``.npy``; the first three are x, y, z.
+        sample: token of the scan's sample, for errors.
+        values: numbers per point in files that are not ``.npy``; the first three are x, y, z.
 
     Raises:
-        FileNotFoundError: if it does not exist.
-        ValueError: if its size is not a multiple of a return's size, it is a PCD file, or the array
-            in a ``.npy`` file is not (P, 3 or more).
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file's size is not a multiple of a point's size, it is a PCD file, or a
+            ``.npy`` file cannot be read or its array is not (P, 3 or more) numbers.
     """
     try:
         data = path.read_bytes()
@@ -70,11 +70,11 @@ def _array(path: Path, data: bytes, sample: str) -> Floats32:
 
 
 def check_scan(path: Path, values: int) -> None:
-    """Refuse a file that is no scan, without reading its points.
+    """Check that a file can be a scan, without reading its points.
 
     Args:
         path: the file.
-        values: numbers per return in ``.bin`` files.
+        values: numbers per point in ``.bin`` files.
 
     Raises:
         DataError: if its suffix, size or array is not that of a scan.
@@ -96,6 +96,7 @@ def check_scan(path: Path, values: int) -> None:
 
 
 def _check_array(path: Path) -> None:
+    """Check the array of a ``.npy`` file without reading its numbers."""
     try:
         points = np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
@@ -107,6 +108,7 @@ def _check_array(path: Path) -> None:
 
 
 def _array_problem(points: NDArray[Any]) -> str:
+    """Return what is wrong with the array of a ``.npy`` file, for messages; empty if nothing is."""
     if points.ndim == 2 and points.shape[1] >= 3 and points.dtype.kind in "fiu":
         return ""
     return (

@@ -13,16 +13,17 @@ from drivemim.errors import DataError
 from drivemim.files import write_bytes
 
 _BLOCK = 1 << 20
+"""Bytes of a file that are read at a time."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
     """Identification of the state of a source file.
 
     Attributes:
-        name: its path, relative to a folder that the owner knows.
-        size: bytes.
-        mtime_ns: when it was last written, nanoseconds since 1970.
-        digest: SHA-256 of its content; ``""`` in indices that were built before it was stored.
+        name: path of the file, relative to the root that was given to ``fingerprints``.
+        size: size of the file, bytes.
+        mtime_ns: when the file was last written, nanoseconds since 1970.
+        digest: SHA-256 of the file's content; ``""`` in indices of older versions.
     """
 
     name: str
@@ -33,16 +34,19 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
 def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
     """Return the fingerprints of files, named relative to ``root``."""
-    found = []
+    result = []
     for file in files:
         status = file.stat()
         name = os.path.relpath(file, root)
-        found.append(Fingerprint(name, status.st_size, status.st_mtime_ns, file_digest(file)))
-    return tuple(found)
+        result.append(Fingerprint(name, status.st_size, status.st_mtime_ns, file_digest(file)))
+    return tuple(result)
 
 
 def is_unchanged(file: Path, known: Fingerprint) -> bool:
-    """Return whether size and content are unchanged; read the content only if the time differs.
+    """Return whether a file is unchanged since its fingerprint was taken.
+
+    The content is read only if the size is the same and the time differs. A fingerprint without a
+    digest is of a changed file if the file was written later.
 
     Raises:
         OSError: if the file does not exist or cannot be read.
@@ -56,22 +60,23 @@ def is_unchanged(file: Path, known: Fingerprint) -> bool:
 
 
 def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, command: str) -> None:
-    """Refuse a file whose sources changed after it was built.
+    """Check that the sources of a file have not changed since it was built from them.
 
-    Sources that do not exist (only the images were copied) are not compared. A copy has other
-    times, so its content is compared once; the result is stored beside ``built``.
+    Sources that do not exist (only the images were copied) are not compared. A copied source has
+    another modification time, so its content is compared once; the result is stored in a cache file
+    beside ``built``.
 
     Args:
         sources: the source files at the time of building.
-        root: folder that their names are relative to.
-        built: file that was built from them.
-        command: command that builds it again, for the error.
+        root: folder that the sources' names are relative to.
+        built: file that was built from the sources.
+        command: command that builds ``built`` again, for the error.
 
     Raises:
-        ValueError: naming the first file that changed.
+        ValueError: if a source changed; names the first one.
     """
-    memory = built.with_name(f".{built.name}.compared")
-    compared = _read_memory(memory)
+    cache = built.with_name(f".{built.name}.compared")
+    compared = _read_cache(cache)
     added = False
     for known in sources:
         file = root / known.name
@@ -79,7 +84,8 @@ def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, co
             status = file.stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        key = os.path.realpath(file)  # ``link/..`` is not the folder of the link
+        # With links resolved, since ``link/..`` is not the folder of the link.
+        key = os.path.realpath(file)
         now = Fingerprint(key, status.st_size, status.st_mtime_ns, known.digest)
         if known.digest and now == compared.get(key):
             continue
@@ -91,22 +97,23 @@ def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, co
         if known.digest and status.st_mtime_ns != known.mtime_ns:
             compared[key], added = now, True
     if added:
-        _write_memory(memory, compared)
+        _write_cache(cache, compared)
 
 
-def _read_memory(memory: Path) -> dict[str, Fingerprint]:
+def _read_cache(cache: Path) -> dict[str, Fingerprint]:
+    """Return the copied sources that were found unchanged, by their real path."""
     try:
-        entries = msgspec.json.decode(memory.read_bytes(), type=list[Fingerprint])
+        entries = msgspec.json.decode(cache.read_bytes(), type=list[Fingerprint])
     except (OSError, ValueError):
-        return {}  # the files are compared again, which only costs time
+        return {}  # Without a cache, the files are compared again, which only costs time.
     return {entry.name: entry for entry in entries}
 
 
-def _write_memory(memory: Path, compared: dict[str, Fingerprint]) -> None:
+def _write_cache(cache: Path, compared: dict[str, Fingerprint]) -> None:
     try:
-        write_bytes(memory, msgspec.json.encode(list(compared.values())))
+        write_bytes(cache, msgspec.json.encode(list(compared.values())))
     except OSError:
-        return  # beside a read-only index nothing is stored, and each process compares again
+        return  # Beside a read-only index there is no cache, and each process compares again.
 
 
 def file_digest(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Detect truncated image files, by the data that a decoder needs.
+"""Detection of truncated image files, by the data that a decoder needs.
 
 A JPEG may lack its end marker, and a video, a second image or a maker's note may follow it, so its
 last bytes prove nothing. A complete JPEG has all scans, and its last scan encodes the last block
@@ -17,13 +17,16 @@ from PIL import JpegImagePlugin
 
 from drivemim.data.index.image_header import JPEG_START, PNG_START
 
+# Markers of JPEG segments (ITU-T T.81, table B.1).
 _JPEG_END = b"\xff\xd9"
 _SCAN = 0xDA
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+"""Frame headers of progressive images."""
 _BETWEEN_SCANS = frozenset((0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE))
+"""Segments that may follow a scan: tables, further scans, application data and comments."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""The marker that ends a scan; stuffed zeros and restarts are part of the scan's data."""
+"""The marker that ends a scan; stuffed zeros and restart markers are part of the scan's data."""
 _GREY = 128
 """Value of the blocks that libjpeg fills in if the file has no data for them."""
 _OTHER_DATA = b"".join(
@@ -37,7 +40,13 @@ A decoder reads zeros after the end of the data; this data begins with ones.
 
 
 class _Header(NamedTuple):
-    """Headers before a JPEG's first scan: position of that scan, and the encoded components."""
+    """What the headers before a JPEG's first scan say.
+
+    Attributes:
+        scan: position of the first scan in the file.
+        progressive: whether the image is progressive, with several scans of each component.
+        components: ids of the encoded components (such as Y, Cb and Cr).
+    """
 
     scan: int
     progressive: bool
@@ -48,8 +57,8 @@ def is_truncated(data: bytes) -> bool:
     """Return whether a JPEG or PNG file ends early.
 
     A JPEG with an end marker is not decoded here. If it was cut and then given an end marker, only
-    its decoded pixels show it (:func:`end_is_missing`), unless only the end of a progressive
-    image's last and finest scan is lost.
+    its decoded pixels show it: see :func:`end_is_missing`. If only the end of a progressive image's
+    last and finest scan is lost, not even these show it.
     """
     if data.startswith(JPEG_START):
         header = _read_header(data)
@@ -92,7 +101,10 @@ def append_end_marker(data: bytes) -> bytes:
 
 
 def _read_header(data: bytes) -> _Header | None:
-    """Parse the segments before the first scan, including thumbnails; return None if cut."""
+    """Parse the segments before the first scan; return None if the file ends before it.
+
+    A thumbnail is inside of a segment, so its own markers are skipped.
+    """
     position, progressive, components = 2, False, frozenset[int]()
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -110,14 +122,16 @@ def _read_header(data: bytes) -> _Header | None:
 
 
 def _has_end(data: bytes, header: _Header) -> bool:
+    """Return whether a JPEG has an end marker after its first scan begins."""
     # No end marker can occur within a scan's data.
     return data.endswith(_JPEG_END) or data.find(_JPEG_END, header.scan) >= 0
 
 
 def _last_scan(data: bytes, header: _Header) -> int | None:
-    """Return the end of the last scan's data; None if scans are missing.
+    """Return the position where the last scan's data end; None if scans are missing.
 
-    Every component needs its first coefficient and the 63 others, each down to the last bit.
+    The scans of every component must encode its first coefficient (DC) and the 63 others (AC), each
+    down to the last bit.
     """
     missing = {(component, part) for component in header.components for part in ("DC", "AC")}
     position, end = header.scan, None
@@ -141,21 +155,24 @@ def _last_scan(data: bytes, header: _Header) -> int | None:
 def _is_complete(data: bytes) -> bool:
     """Return whether a JPEG without end marker encodes its last block.
 
-    If it does, data appended to the file changes no pixel. Space that was reserved for a file and
-    never written is zeros, or ones in flash memory.
+    If it does, data appended to the file changes no pixel. Zeros at the end, or ones in flash
+    memory, are removed first: they may be space that was reserved for the file and never written.
     """
     end = len(data.rstrip(b"\0\xff"))
     # The scan's own last bytes can be a zero, or the pair that encodes a byte of ones.
     tails = [tail for tail in (b"", b"\0", b"\xff\0") if data.startswith(tail, end)]
-    for part in (data[:end] + tail for tail in tails):
-        pixels = _decode(part + _JPEG_END)
-        if pixels is not None and pixels == _decode(part + _OTHER_DATA + _JPEG_END):
+    for written in (data[:end] + tail for tail in tails):
+        pixels = _decode(written + _JPEG_END)
+        if pixels is not None and pixels == _decode(written + _OTHER_DATA + _JPEG_END):
             return True
     return False
 
 
 def _decode(data: bytes) -> bytes | None:
-    """Return the pixels by Pillow, which does not print libjpeg's warnings; None if it fails."""
+    """Return the decoded pixels of a JPEG; None if it cannot be decoded.
+
+    Pillow decodes it, because it does not print libjpeg's warnings.
+    """
     try:
         return JpegImagePlugin.JpegImageFile(BytesIO(data)).tobytes()
     except (OSError, SyntaxError):

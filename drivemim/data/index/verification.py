@@ -20,9 +20,10 @@ from drivemim.errors import DataError
 
 _REPORTED = 10_000
 """Number of images after which the progress is printed."""
-_TOGETHER = 250
-"""Number of images that are decoded before libjpeg's warnings are looked at."""
+_CHUNK = 250
+"""Number of images that are decoded before libjpeg's warnings are read."""
 _STANDARD_ERROR = 2
+"""File descriptor of the process's standard error."""
 _CORRUPT = re.compile(r"Corrupt JPEG data: (.*)")
 """Warning of libjpeg, which decodes the image nevertheless."""
 
@@ -40,11 +41,12 @@ class ImageProblem(NamedTuple):
 
 
 def image_problems(index: FrameIndex, *, workers: int | None = None) -> Iterator[ImageProblem]:
-    """Decode every image once, and yield those that cannot be read or that libjpeg warns of.
+    """Decode every image, and yield a problem for each that is unreadable or damaged.
 
-    Missing data is found, and in PNG files every change. JPEG has no checksums: libjpeg warns of
-    some changes only. It writes to the standard error of the process without a name, so images are
-    decoded again one by one where it wrote something.
+    Missing data are found in all files. Changed bytes are found in PNG files, which have checksums.
+    JPEG files have none: libjpeg warns of some changes only. It writes its warnings to the standard
+    error of the process, without the image's name. So if it warns while a chunk is decoded, the
+    images of this chunk are decoded again one by one.
 
     Args:
         index: the data set.
@@ -53,6 +55,7 @@ def image_problems(index: FrameIndex, *, workers: int | None = None) -> Iterator
     frames = index.frames
 
     def check(row: int) -> str | None:
+        """Decode an image; return why it cannot be read, or None."""
         stored = (int(frames.height[row]), int(frames.width[row]))
         try:
             read_image(index.image_path(row), token=frames.token[row], stored=stored)
@@ -62,24 +65,24 @@ def image_problems(index: FrameIndex, *, workers: int | None = None) -> Iterator
 
     count = len(frames)
     with ThreadPoolExecutor(workers) as pool:
-        for first in range(0, count, _TOGETHER):
-            rows = range(first, min(first + _TOGETHER, count))
-            with _warnings_of_libjpeg() as found:
+        for first in range(0, count, _CHUNK):
+            rows = range(first, min(first + _CHUNK, count))
+            with _warnings_of_libjpeg() as warnings:
                 reasons = list(pool.map(check, rows))
             for row, reason in zip(rows, reasons, strict=True):
                 if reason is not None:
                     yield ImageProblem(reason, is_readable=False)
-                elif found and (line := _warning(check, row)):
+                elif warnings and (line := _warning(check, row)):
                     yield ImageProblem(_describe(index.image_path(row), line), is_readable=True)
             if rows.stop // _REPORTED > first // _REPORTED:
                 print_log(f"{rows.stop} of {count} images are decoded")
 
 
 def _warning(check: Callable[[int], object], row: int) -> str | None:
-    """Return what libjpeg says of an image; None if nothing."""
-    with _warnings_of_libjpeg() as found:
+    """Decode an image; return libjpeg's first warning, or None."""
+    with _warnings_of_libjpeg() as warnings:
         check(row)
-    return found[0] if found else None
+    return warnings[0] if warnings else None
 
 
 @contextmanager
@@ -87,15 +90,16 @@ def _warnings_of_libjpeg() -> Iterator[list[str]]:
     """Collect libjpeg's warnings, which it writes to the standard error of the process.
 
     Yields:
-        A list that has the warnings after the block; all other lines are written as usual.
+        A list that has the warnings after the block. All other lines are written to the standard
+        error as usual.
     """
-    found: list[str] = []
+    warnings: list[str] = []
     sys.stderr.flush()
     with tempfile.TemporaryFile() as caught:
         usual = os.dup(_STANDARD_ERROR)
         try:
             os.dup2(caught.fileno(), _STANDARD_ERROR)
-            yield found
+            yield warnings
         finally:
             sys.stderr.flush()
             os.dup2(usual, _STANDARD_ERROR)
@@ -103,12 +107,13 @@ def _warnings_of_libjpeg() -> Iterator[list[str]]:
             caught.seek(0)
             for line in caught.read().decode(errors="replace").splitlines():
                 if match := _CORRUPT.search(line):
-                    found.append(match[1])
+                    warnings.append(match[1])
                 else:
                     print(line, file=sys.stderr)
 
 
 def _describe(path: Path, warning: str) -> str:
+    """Return the message for an image that libjpeg decodes with a warning."""
     return (
         f"image {path} is read, but its JPEG data is damaged ({warning}); look at it, and copy or "
         "unpack it again"
