@@ -1,4 +1,4 @@
-"""Hook that gives frozen teachers, whose features are a target, their weights."""
+"""Hook that loads the weights of frozen teachers, whose features a pretraining predicts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LoadTeachers(Hook):
     """Strictly load the ``checkpoint`` of every ``FeatureTarget`` before the first iteration.
 
     The features of an exported teacher are verified, too, with the normalisation of the pretrainer.
-    A resumed run has the weights in its checkpoint.
+    In a resumed run, the teachers have their weights already, from the run's checkpoint.
     """
 
     priority = "VERY_HIGH"
@@ -28,26 +28,26 @@ class LoadTeachers(Hook):
         """Load the weights.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            CheckpointError: if it is damaged, or does not fit.
+            FileNotFoundError: if a teacher's file does not exist.
+            CheckpointError: if the file is damaged, or does not fit the teacher.
         """
         model = bare_model(runner.model)
         targets = {f"model.{name}": each for name, each in model.named_modules()}
-        for place, target in targets.items():
+        for key, target in targets.items():
             if not isinstance(target, FeatureTarget) or target.has_weights:
                 continue
-            architecture = dict(walk(runner.cfg.model, "model")).get(f"{place}.teacher")
+            architecture = dict(walk(runner.cfg.model, "model")).get(f"{key}.teacher")
             with _as_encoder(model, target.teacher):
                 report = load_initial_weights(
                     model, str(target.checkpoint), architecture=architecture
                 )
             target.has_weights = True
-            runner.logger.info(f"{place}: {report}")
+            runner.logger.info(f"{key}: {report}")
 
 
 @contextmanager
 def _as_encoder(model: nn.Module, teacher: nn.Module) -> Iterator[None]:
-    """Let a teacher be a pretrainer's encoder, to load and verify it like one."""
+    """Put a teacher in the place of the encoder, so that it is loaded and verified like one."""
     encoder = model.encoder
     model.encoder = teacher
     try:
