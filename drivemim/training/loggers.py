@@ -21,11 +21,11 @@ LOGGERS = {
     "neptune": "NeptuneVisBackend",
     "wandb": "WandbVisBackend",
 }
-"""Name of each logger, which is also that of its package, and MMEngine's class for it."""
+"""MMEngine's class of each logger, by the name of the logger, which is also its package's."""
 
 
 def add_loggers(cfg: Config, names: Sequence[str] = ()) -> None:
-    """Add loggers to a config, in place, and check that the packages of all its loggers are there.
+    """Add loggers to a config, in place; check that the packages of all its loggers are installed.
 
     A logger that the config has already keeps its settings.
 
@@ -44,17 +44,17 @@ def add_loggers(cfg: Config, names: Sequence[str] = ()) -> None:
             )
     visualizer = cfg.get("visualizer") or {"type": "Visualizer"}
     backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
-    there = {short_type(each) for each in backends if isinstance(each, Mapping)}
+    configured = {short_type(each) for each in backends if isinstance(each, Mapping)}
     for package, kind in LOGGERS.items():
-        if (package in names or kind in there) and find_spec(package) is None:
+        if (package in names or kind in configured) and find_spec(package) is None:
             key = f"--logger {package}" if package in names else f"visualizer.vis_backends: {kind}"
             raise ConfigError(f"{key} needs the package {package}; run: pip install {package}")
-    if new := [_settings(name, cfg) for name in names if LOGGERS[name] not in there]:
+    if new := [_settings(name, cfg) for name in names if LOGGERS[name] not in configured]:
         cfg.visualizer = {**visualizer, "vis_backends": [*backends, *new]}
 
 
 def _settings(name: str, cfg: Config) -> dict[str, Any]:
-    """Return the config of a logger: the run is called like its work directory."""
+    """Return the config of a logger; W&B and MLflow name the run like its work directory."""
     run = os.path.basename(os.path.abspath(cfg.work_dir))
     settings: dict[str, Any] = {"type": LOGGERS[name]}
     if name == "wandb":

@@ -26,8 +26,8 @@ _KIND = "optimizer"
 """Key of a checkpoint's ``meta``: class of the optimizer, or of several optimizers by name."""
 # Keys of a scheduler's state that change with its steps. All other keys are settings.
 _PROGRESS = frozenset({"last_step", "_global_step", "_last_value"})
-# The same for a scheduler that follows results, such as ReduceOnPlateauLR. Its ``end`` is the length
-# of the training, which may differ from the checkpoint's.
+# The same for a scheduler that follows results, such as ReduceOnPlateauLR. Its ``end`` is the
+# length of the training, which may differ from the checkpoint's.
 _RESULTS = _PROGRESS | {"best", "num_bad_epochs", "cooldown_counter", "end"}
 
 
