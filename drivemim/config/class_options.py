@@ -20,7 +20,10 @@ from drivemim.errors import ConfigError
 KEYS = ("classes", "class_map")
 """Top-level keys of a config that this module reads."""
 NO_OBJECT_HEADS = ("backbone", "semantic_head", "language_model", "text_encoder", "rpn_head")
-"""Parts of a detector whose ``num_classes`` does not count the classes of its objects."""
+"""Parts of a detector whose ``num_classes`` does not count the classes of its objects.
+
+It counts those of a classifier's data, of semantic segmentation, of texts, or only "object".
+"""
 _DATA = ("train_dataloader", "val_dataloader", "test_dataloader", "dataset")
 """Sections of a config with data sets."""
 _ROWS = ("class_sizes", "class_attributes")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 
 from drivemim.compat import built_loaders
@@ -43,7 +43,10 @@ class DescribeRun(Hook):
 
 
 class LogFirstIteration(Hook):
-    """Log the losses of a run's first iteration, although MMEngine logs only every tenth."""
+    """Log the losses of a run's first iteration, although MMEngine logs only every tenth.
+
+    A run without MMEngine's ``LoggerHook`` logs none.
+    """
 
     priority = "LOW"  # after the hooks that note losses and times
 
@@ -53,17 +56,18 @@ class LogFirstIteration(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Log once."""
+        """Log the first iteration, unless MMEngine does."""
         if not self._is_first:
             return
         self._is_first = False
-        logger = (runner.cfg.get("default_hooks") or {}).get("logger") or {}
-        interval = logger.get("interval", 1)
+        logger = next((each for each in runner.hooks if isinstance(each, LoggerHook)), None)
+        if logger is None:
+            return
         # MMEngine itself logs the last iteration of a pass over the data.
         is_logged_last = self.end_of_epoch(runner.train_dataloader, batch_idx) and (
-            not logger.get("ignore_last", True) or len(runner.train_dataloader) <= interval
+            not logger.ignore_last or len(runner.train_dataloader) <= logger.interval
         )
-        if not is_logged_last and not self.every_n_inner_iters(batch_idx, interval):
+        if not is_logged_last and not self.every_n_inner_iters(batch_idx, logger.interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             print_log(line, logger="current")
 

@@ -24,7 +24,7 @@ from drivemim.transfer.run_checkpoints import newest_checkpoint
 PENDING = "validation_pending"
 """Key of a checkpoint's ``meta``: a signal stopped the run before a validation that was due."""
 _ITERATIONS = 10
-"""Largest number of iterations after which processes exchange the signals they have received."""
+"""Largest number of iterations between two exchanges of signals by several processes."""
 _SECONDS = 5.0
 """Longest time between two exchanges: torchrun kills a process 30 seconds after its SIGTERM."""
 
@@ -36,7 +36,7 @@ class StopOnSignal(Hook):
     whichever of them received the signal: they exchange their signals every 10 iterations, more
     often if 10 iterations take more than 5 seconds, and before and after a validation. A run that
     accumulates gradients stops only at an iteration that updates the weights. During a validation,
-    the run stops after a batch and saves the weights that are being validated; a resumed run begins
+    the run stops after a batch and saves the weights of the last iteration; a resumed run begins
     with that validation.
 
     In a loop of epochs with checkpoints by epoch, a run that stops inside an epoch writes no
