@@ -49,6 +49,6 @@ def main() -> int | None:
         )
         return 2
     sys.argv = [f"drivemim {name}", *arguments[1:]]
-    with one_line_stops():  # also during the imports, which take seconds
+    with one_line_stops():  # Ctrl-C may also come during the imports, which take seconds
         result: int | None = import_module(f"drivemim.cli.{name.replace('-', '_')}").main()
     return result

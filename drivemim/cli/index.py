@@ -33,6 +33,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _add_tables(sources: Any) -> None:
+    """Add the commands for nuScenes' and nuImages' tables."""
     versions = {
         "nuscenes": ("nuScenes tables of any version", "v1.0-mini, v1.0-trainval, v1.0-test, ..."),
         "nuimages": ("nuImages tables", "v1.0-mini, v1.0-train, v1.0-val or v1.0-test"),
@@ -63,6 +64,7 @@ def _add_tables(sources: Any) -> None:
 
 
 def _add_as_written(parser: argparse.ArgumentParser) -> None:
+    """Add the option that accepts unusual rotations of cameras."""
     parser.add_argument(
         "--camera-rotations-as-written",
         action="store_true",
@@ -72,6 +74,12 @@ def _add_as_written(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rectified(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the option that ignores a distortion.
+
+    Args:
+        parser: parser of the command.
+        name: key of the distortion in the data.
+    """
     parser.add_argument(
         "--rectified",
         action="store_true",
@@ -80,8 +88,21 @@ def _add_rectified(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_frames(frames: argparse.ArgumentParser) -> None:
-    frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
-    frames.add_argument("--coco", type=Path, default=[], action="append", help="repeatable")
+    """Add the options for folders of images and videos."""
+    frames.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        action="append",
+        help="folder of image sequences and videos; repeatable",
+    )
+    frames.add_argument(
+        "--coco",
+        type=Path,
+        default=[],
+        action="append",
+        help="COCO file with the boxes of images in the folders; repeatable",
+    )
     frames.add_argument(
         "--rate", type=float, default=10.0, help="frames per second of image sequences (default 10)"
     )
@@ -95,6 +116,7 @@ def _add_frames(frames: argparse.ArgumentParser) -> None:
 
 
 def _add_rig(rig: argparse.ArgumentParser) -> None:
+    """Add the options for folders of calibrated cameras."""
     rig.add_argument(
         "--root", type=Path, required=True, action="append", help="folder of scenes; repeatable"
     )
@@ -107,7 +129,11 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the index, then print its contents."""
+    """Build the index and print its contents; with --check or --verify, print problems.
+
+    Returns:
+        The exit code: 1 if there are problems.
+    """
     arguments = parse_arguments(argv)
     started = time.perf_counter()
     options = {
@@ -137,11 +163,12 @@ def _verify(index: FrameIndex) -> int:
         print(problem.text)
         count += not problem.is_readable
         damaged += problem.is_readable
-    seen = f"; {damaged} of them {'is' if damaged == 1 else 'are'} damaged" if damaged else ""
+    remark = f"; {damaged} of them {'is' if damaged == 1 else 'are'} damaged" if damaged else ""
     if count and damaged:
-        seen = f"; {damaged} others are damaged"
+        remark = f"; {damaged} others are damaged"
     print(
-        f"{count or 'all'} of {len(index.frames)} images can{'not' if count else ''} be read{seen}"
+        f"{count or 'all'} of {len(index.frames)} images can{'not' if count else ''} be read"
+        f"{remark}"
     )
     return 1 if count or damaged else 0
 

@@ -24,14 +24,20 @@ def main() -> None:
         "default: random initialisation",
     )
     parser.add_argument("--index", required=True, help="index of labelled frames")
-    parser.add_argument("--train", nargs="+", required=True, help="a split or scene names")
-    parser.add_argument("--val", nargs="+", required=True, help="a split or scene names")
+    parser.add_argument(
+        "--train", nargs="+", required=True, help="a split or scene names, to train the probes on"
+    )
+    parser.add_argument(
+        "--val", nargs="+", required=True, help="a split or scene names, to evaluate the probes on"
+    )
     parser.add_argument("--cameras", nargs="+", help="default: all")
     parser.add_argument(
         "--level", type=int, default=-1, help="map of the backbone to probe (default: last)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed, also of a random initialisation")
-    parser.add_argument("--device", default="cpu", help="of the backbone (default: cpu)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the probes, and of a random initialisation"
+    )
+    parser.add_argument("--device", default="cpu", help="device of the backbone (default: cpu)")
     parser.add_argument(
         "--transductive",
         action="store_true",

@@ -12,6 +12,7 @@ from drivemim.process_ends import one_line_errors
 from drivemim.town import TownConfig, generate_town
 
 DEFAULTS = TownConfig()
+"""Values of the options that are not given."""
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -73,13 +74,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Generate the data set and print the speed."""
+    """Generate the data set and print the speed; return the exit code."""
     arguments = parse_arguments(argv)
     start = time.perf_counter()
 
     printed = 0
 
     def progress(done: int, total: int) -> None:
+        """Print the number of images so far, if it has changed."""
         nonlocal printed
         if done == printed:
             return

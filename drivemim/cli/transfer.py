@@ -32,9 +32,9 @@ def main() -> None:
     add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
-        found = write_detector_config(args.config, args.backbone, out=args.out, plain=args.plain)
-    print(f"{describe_stages(found.stages)}\n\n{found.report}\n")
-    print(found.text if args.out is None else f"{args.out} inherits {args.config} and sets:")
+        written = write_detector_config(args.config, args.backbone, out=args.out, plain=args.plain)
+    print(f"{describe_stages(written.stages)}\n\n{written.report}\n")
+    print(written.text if args.out is None else f"{args.out} inherits {args.config} and sets:")
     if args.out is not None:
-        for setting in found.settings:
+        for setting in written.settings:
             print(f"  {setting.key}: {setting.reason}")

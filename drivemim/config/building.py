@@ -1,4 +1,4 @@
-"""Build a config's model without a run: no weights, no data, no other processes."""
+"""Build a config's model without a run: without weights, data and other processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build_model(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
     Args:
         config: config with ``model``.
         name: name of the config, for errors.
-        scope: scope of the registry, if the config does not name one.
+        scope: default scope of the registry, if the config does not name one.
 
     Raises:
         ConfigError: if the model cannot be built.
@@ -84,17 +84,20 @@ def disable_logs(level: int) -> Iterator[None]:
 
 
 def _disable(level: int) -> None:
+    """Silence all logs up to a level; level 0 silences none."""
     logging.disable(level)
-    # ``logging`` does not know MMEngine's loggers, which remember what was enabled until this.
+    # Loggers cache which levels are enabled. ``logging.disable`` does not clear the caches of
+    # MMEngine's loggers; setting their level does.
     for each in compat.run_instances().values():
         if isinstance(each, logging.Logger):
             each.setLevel(each.level)
 
 
 def _disable_sync_bn(model: Any) -> Any:
+    """Return a model's config with ``BN``, which needs no other processes, for ``MMSyncBN``."""
     if isinstance(model, Mapping):
-        alone = {key: _disable_sync_bn(value) for key, value in model.items()}
-        return alone | ({"type": "BN"} if alone.get("type") == "MMSyncBN" else {})
+        settings = {key: _disable_sync_bn(value) for key, value in model.items()}
+        return settings | ({"type": "BN"} if settings.get("type") == "MMSyncBN" else {})
     if isinstance(model, (list, tuple)):
         return type(model)(_disable_sync_bn(value) for value in model)
     return model

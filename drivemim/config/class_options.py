@@ -1,7 +1,7 @@
-"""The classes of a config in one place: ``classes`` and ``class_map`` at its top level.
+"""Set the classes of a config in one place: ``classes`` and ``class_map`` at its top level.
 
-They are written into every data set that reads an index, and the number of classes into every head
-of the model, so that one option is enough: ``--cfg-options classes=nuscenes``.
+This module writes both into every data set that reads an index, and the number of classes into
+every head of the model. One option is therefore enough: ``--cfg-options classes=nuscenes``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from drivemim.errors import ConfigError
 KEYS = ("classes", "class_map")
 """Top-level keys of a config that this module reads."""
 NO_OBJECT_HEADS = ("backbone", "semantic_head", "language_model", "text_encoder", "rpn_head")
-"""Modules whose classes are not objects: those of classifiers, panoptic heads, texts, proposals."""
+"""Parts of a detector whose ``num_classes`` does not count the classes of its objects.
+
+It counts those of a classifier's data, of semantic segmentation, of texts, or only "object".
+"""
 _DATA = ("train_dataloader", "val_dataloader", "test_dataloader", "dataset")
+"""Sections of a config with data sets."""
 _ROWS = ("class_sizes", "class_attributes")
 """Settings of a 3-D head with one row per class."""
 
@@ -33,7 +37,8 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         options: dotted key to value, as ``--cfg-options`` gives them. Categories may have dots.
 
     Returns:
-        Values of ``KEYS``; the other options.
+        The options for ``KEYS``, and the other options. Categories are collected in one
+        ``class_map``.
     """
     own: dict[str, Any] = {}
     others = {}
@@ -67,7 +72,7 @@ def _parse_names(text: str) -> str | list[str]:
 
 
 def reads_classes(config: Mapping[str, Any]) -> bool:
-    """Return whether a config has a data set that takes ``classes``: one that reads an index."""
+    """Return whether a config has a data set that reads an index, and so takes ``classes``."""
     return any("index" in part for _, part in _data_sets(config))
 
 
@@ -77,26 +82,28 @@ def apply_classes(config: Config, chosen: Mapping[str, Any], *, option: bool = F
     Args:
         config: config with loaders, or with ``dataset``.
         chosen: ``classes`` and ``class_map``, if they were chosen.
-        option: whether the command line chose them. Then they replace those of the data sets, are
-            also written into data sets that read a COCO file, and something must read them. In a
-            config's file, ``classes`` may be a variable of MMDetection's own.
+        option: whether the command line chose them, and not the config's file. Options replace the
+            classes of the data sets, and apply to data sets that read a COCO file, too. It is an
+            error if no data set reads them. In a config's file, ``classes`` may also be a variable
+            of MMDetection's, which nothing has to read.
 
     Raises:
-        ConfigError: if the names are invalid, nothing reads them, or a 3-D head lacks a class.
+        ConfigError: if the names are invalid, if no data set reads an option, or if a 3-D head has
+            no settings for a class.
     """
     if not chosen:
         return
-    own_sets = [part for _, part in _data_sets(config) if "index" in part]
-    others = [part for _, part in _data_sets(config) if "index" not in part] if option else []
-    unread = [key for key in chosen if not own_sets and (key == "class_map" or not others)]
+    index_sets = [part for _, part in _data_sets(config) if "index" in part]
+    coco_sets = [part for _, part in _data_sets(config) if "index" not in part] if option else []
+    unread = [key for key in chosen if not index_sets and (key == "class_map" or not coco_sets)]
     if option and unread:
         raise ConfigError(
             f"--cfg-options {unread[0]}: no data set of {config.filename} reads it; data sets of "
             "an index do"
         )
-    if not own_sets and not others:
+    if not index_sets and not coco_sets:
         return
-    for part in own_sets:
+    for part in index_sets:
         if chosen.get("class_map"):
             maps = (part.get("class_map") or {}, chosen["class_map"])
             first, last = maps if option else reversed(maps)
@@ -104,11 +111,11 @@ def apply_classes(config: Config, chosen: Mapping[str, Any], *, option: bool = F
     if chosen.get("classes") is None:
         return
     names = class_names(chosen["classes"])
-    before = next((part.get("classes") for part in own_sets), None)
-    for part in own_sets:
+    before = next((part.get("classes") for part in index_sets), None)
+    for part in index_sets:
         if option or part.get("classes") is None:
             part["classes"] = names
-    for part in others:
+    for part in coco_sets:
         part["metainfo"] = {"classes": names}
     model = config.get("model")
     if isinstance(model, Mapping):
@@ -131,7 +138,8 @@ def written_settings(config: Config) -> dict[str, Any]:
 
 
 def _changes(before: Any, after: Any, key: str) -> Iterator[tuple[str, Any]]:
-    # Categories have dots, which would be levels of a dotted key.
+    """Yield key and new value of every difference between two nested dicts."""
+    # A class map is one value: its categories have dots, which would be levels of a dotted key.
     if isinstance(before, Mapping) and not key.endswith("class_map"):
         for name, value in after.items():
             yield from _changes(before.get(name), value, f"{key}.{name}".lstrip("."))
@@ -140,7 +148,17 @@ def _changes(before: Any, after: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _resize(head: Any, key: str, names: tuple[str, ...], before: Any) -> None:
-    """Set a head's number of classes, and choose its rows for them."""
+    """Set a head's number of classes, and reorder its settings that have one row per class.
+
+    Args:
+        head: config of the head, changed in place.
+        key: its key in the config.
+        names: new classes.
+        before: previous classes, or the name of a preset; None for DriveMIM's own.
+
+    Raises:
+        ConfigError: if a setting has no row for a new class.
+    """
     head["num_classes"] = len(names)
     known = DETECTION_CLASSES if before is None else class_names(before)
     for row_key, part in walk(head, key):

@@ -27,9 +27,9 @@ RUN_HOOKS = (
 )
 """Hooks that every training run has, whatever its config says."""
 _RUN_HOOK_TYPES = {f"drivemim.{name}" for name in RUN_HOOKS}
-# Older dumps do not have the others.
+# Every dump has these; dumps of older versions lack the others.
 _OLDEST_RUN_HOOKS = {f"drivemim.{name}" for name in RUN_HOOKS[:3]}
-# Names that MMEngine writes into a dumped config; others mean that it has code.
+# Names that MMEngine writes into a dumped config. A config that reads other names has code.
 _LITERALS = {"dict", "inf", "nan"}
 # Keys that a run adds to its config.
 _RUN_KEYS = ("launcher", "work_dir")
@@ -45,7 +45,7 @@ def is_dump(config: Config) -> bool:
 
 
 def is_dump_file(path: Path) -> bool:
-    """Return whether a file is a config that a run wrote, as :func:`is_dump`; nothing is run."""
+    """Return whether a run wrote a config file, like :func:`is_dump`; the file is not run."""
     if not path.is_file():
         return False
     try:
@@ -57,6 +57,7 @@ def is_dump_file(path: Path) -> bool:
 
 
 def _has_no_code(path: Path) -> bool:
+    """Return whether a config file has only values, and no ``_base_``."""
     text = path.read_text()
     if path.suffix != ".py":
         return "_base_" not in text
@@ -68,9 +69,9 @@ def _has_no_code(path: Path) -> bool:
 def remove_run_additions(config: Config) -> None:
     """Remove from a dumped config, in place, what its run added to the original config.
 
-    Otherwise these additions would affect another run: hooks would exist twice, a hook would load a
-    backbone that ``backbone_checkpoint`` no longer names, and the dump of a resumed run would start
-    from that run's checkpoint.
+    Otherwise, the additions would affect a new run of the dumped config: hooks would exist twice, a
+    hook would load a backbone that ``backbone_checkpoint`` no longer names, and a run of the dump
+    of a resumed run would resume from the same checkpoint.
     """
     hooks = config.get("custom_hooks") or []
     if {hook.get("type") for hook in hooks} >= _OLDEST_RUN_HOOKS:
@@ -82,7 +83,7 @@ def remove_run_additions(config: Config) -> None:
 
 
 def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
-    """Return whether a hook is one that a run adds by itself."""
+    """Return whether a run has added a hook to the config by itself."""
     backbone = config.get("backbone_checkpoint")
     loads = hook.get("type") == "drivemim.LoadBackbone"
     return (
@@ -94,10 +95,10 @@ def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
 
 
 def dump_of(config: Config) -> Config:
-    """Copy a run's config for the dump, before the run adds to it.
+    """Copy a run's config for the dump, before the run adds hooks and settings to it.
 
     Args:
-        config: config with the options of the command line, without variables.
+        config: config with the options of the command line applied, and without variables.
     """
     dump = copy.deepcopy(config)
     if dump.get("experiment_name") == Path(dump.work_dir).resolve().name:
@@ -115,8 +116,8 @@ class DumpConfig(Hook):
 
     MMEngine's Runner writes the config when it is built and overwrites that of an earlier run,
     although a wrong checkpoint or config may still end the run before its first iteration. This
-    hook waits until nothing can refuse the run any more. A file that no run wrote stays: a user's
-    config may lie in the folder.
+    hook waits until nothing can refuse the run any more. It does not overwrite a file that no run
+    has written, because a user's own config may be in the folder.
 
     Args:
         config: from :func:`dump_of`.
@@ -140,5 +141,5 @@ class DumpConfig(Hook):
 
 
 def without_config_dump(runner: type[Runner]) -> type[Runner]:
-    """Return the same Runner, which leaves the config to :class:`DumpConfig`."""
+    """Return a subclass of a Runner that leaves writing the config to :class:`DumpConfig`."""
     return type(runner.__name__, (runner,), {"dump_config": lambda self: None})

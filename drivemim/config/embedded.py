@@ -18,7 +18,8 @@ from drivemim.errors import CheckpointError
 from drivemim.registry import MASKS, MODELS, current_name, registered_class
 from drivemim.trust import is_trusted, trust_hint
 
-# Modules with the parts of a pretrainer. Others, such as whole detectors, read files.
+# Modules whose classes may be parts of a pretrainer. Classes of other modules, such as whole
+# detectors, may read files when they are built.
 _PARTS = ("drivemim.", "mmdet.models.backbones.", "mmdet.models.necks.", "mmdet.models.layers.",
           "mmcv.cnn.", "mmengine.model.", "mmengine.utils.dl_utils.", "torch.nn.")  # fmt: skip
 
@@ -50,10 +51,16 @@ def embedded_config(text: Any, checkpoint: str | Path) -> Config:
 
 
 def _fix(checkpoint: str | Path) -> str:
+    """Return the end of an error's message: what the user can do."""
     return f"Give the run's own config with --config. {trust_hint(checkpoint)}"
 
 
 def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
+    """Refuse a dict whose ``type`` is not the name of a registered part of a pretrainer.
+
+    Raises:
+        CheckpointError: naming the type.
+    """
     name = part.get("type")
     if name is None:
         return
@@ -88,7 +95,11 @@ def _values(tree: ast.Module) -> dict[str, Any]:
 
 
 def _value(node: ast.expr) -> Any:
-    """Parse a literal; ``dict(key=value)`` counts as one."""
+    """Parse a literal, or a ``dict(key=value)`` of literals.
+
+    Raises:
+        ValueError: naming the line if it has anything else.
+    """
     if isinstance(node, ast.Dict):
         pairs = {}
         for key, value in zip(node.keys, node.values, strict=True):

@@ -1,4 +1,4 @@
-"""Read configs, and check that something reads every key."""
+"""Read configs, and check that their keys have a use."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mea
 
 
 def _takes(function: Any, *others: str) -> frozenset[str]:
+    """Return the names of a function's parameters, and others."""
     return frozenset({*inspect.signature(function).parameters, *others} - {"self"})
 
 
@@ -54,12 +55,12 @@ _MMDETECTION_VARIABLES = (
     "checkpoint", "checkpoint_file", "batch_augments", "load_pipeline", "train_dataset",
     "classes", "num_levels", "num_proposals", "num_stages",
 )  # fmt: skip
-# Those that MMDetection's own tools read from a dumped config.
+# Of these variables, those that MMDetection's own tools read from a dumped config.
 _MMDETECTION_READS = ("tta_model", "tta_pipeline")
 _TOP_LEVEL = _takes(Runner.__init__, *_RUNNER_EXTRAS) - {"cfg"}
 _DATALOADER = _takes(DataLoader.__init__, "num_batch_per_epoch") - {"kwargs"}
-# Arguments that are dicts without a ``type``, and the keys that the reading class knows; None if
-# the keys are names in the data, which the class checks itself.
+# Arguments that are dicts without a ``type``, with the keys that the class knows which reads them.
+# None: the keys are names in the data, and the class checks them itself.
 _SETTINGS: dict[str, frozenset[str] | None] = {
     "augment": frozenset(field.name for field in fields(AugmentSettings)),
     "filters": frozenset(field.name for field in fields(BoxFilters)),
@@ -77,9 +78,10 @@ _SETTINGS: dict[str, frozenset[str] | None] = {
         {"nms_pre", "nms", "score_thr", "max_per_img", "min_bbox_size", "mask_thr_binary"}
     ),
 }
-# Dicts of a config without a ``type``, where a wrong key would otherwise fail late or not at all.
 EXTRA_HOOKS = ("pictures", "probe")
-"""Names of ``default_hooks`` for hooks that MMEngine does not have; None is no hook."""
+"""Keys of ``default_hooks`` for hooks that MMEngine does not have; a value of None disables one."""
+# Sections without a ``type``, with the keys that they may have. Without a check, a wrong key would
+# fail late or not at all.
 _UNTYPED: dict[str, frozenset[str]] = {
     "train_dataloader": _DATALOADER,
     "val_dataloader": _DATALOADER,
@@ -104,7 +106,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         options: dotted key to value, as ``--cfg-options`` gives them.
 
     Raises:
-        ConfigError: if the file is missing or a key is unknown, naming the nearest valid one.
+        ConfigError: if the file is missing, if a key is unknown (the message names the nearest
+            valid one), or if an option does not fit.
     """
     path = find_config(path)
     config = read_config(path)
@@ -153,6 +156,11 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
 
 
 def _merge(config: Config, options: Mapping[str, Any], path: Path) -> None:
+    """Write options into a config, in place.
+
+    Raises:
+        ConfigError: if an option leads through a value that is neither a dict nor a list.
+    """
     try:
         config.merge_from_dict(copy.deepcopy(dict(options)))  # removes ``_delete_`` in place
     except (AttributeError, KeyError, TypeError) as error:
@@ -162,7 +170,7 @@ def _merge(config: Config, options: Mapping[str, Any], path: Path) -> None:
 
 @contextmanager
 def reading_errors(config: str | Path) -> Iterator[None]:
-    """Add the config's name to any error while it is read.
+    """Add the config's name to any error while the config is read.
 
     Raises:
         ConfigError: for every error, since a config is a program and can raise anything.
@@ -210,15 +218,19 @@ def config_errors() -> Iterator[None]:
 def drop_variables(config: Config) -> None:
     """Remove, in place, the top-level names that neither the Runner nor MMDetection's tools read.
 
-    Only other lines of the config read them, and these lines have been evaluated. An option that
-    changes what came of a variable would leave the variable with a value that no longer holds.
+    Only other lines of the config read such variables, and these lines have been evaluated. If an
+    option replaces a setting that was computed from a variable, the variable's value is no longer
+    true.
     """
     for key in [each for each in config if each not in (*_TOP_LEVEL, *_MMDETECTION_READS)]:
         config.pop(key)
 
 
 def is_pretrainer(model: Mapping[str, Any]) -> bool:
-    """Return whether a model config is a pretrainer's; detectors like DINO have an encoder, too."""
+    """Return whether a model config is a pretrainer's: it has an encoder, but no backbone.
+
+    Detectors such as DINO have both.
+    """
     return "encoder" in model and "backbone" not in model
 
 
@@ -265,6 +277,7 @@ def _check_top_level(config: Config) -> None:
 
 
 def _check_untyped(config: Config) -> None:
+    """Refuse an unknown key in a section without a ``type``."""
     for section, valid in _UNTYPED.items():
         keys = config.get(section)
         for key in keys if isinstance(keys, Mapping) else ():
@@ -276,7 +289,7 @@ def _check_untyped(config: Config) -> None:
 
 
 def _check_option(config: Config, dotted: str) -> None:
-    """Refuse an option whose key does not exist and that no class could read."""
+    """Refuse an option whose key does not exist, unless a class may read it."""
     here: Any = config.to_dict()
     variable, _, inside = dotted.partition(".")
     if variable in here and variable not in _TOP_LEVEL:
@@ -338,7 +351,7 @@ def _open(config: Config, dotted: str) -> None:
 
 
 def _check_variables(config: Config, path: Path) -> None:
-    """Refuse a variable that overrides an inherited one without being read in the same file."""
+    """Refuse a variable that overrides an inherited one and that no line of the same file reads."""
     if path.suffix != ".py":
         return
     text = path.read_text()
@@ -355,7 +368,10 @@ def _check_variables(config: Config, path: Path) -> None:
 
 
 def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
-    """Return dotted keys, of those that the Runner reads, that end in a name or have a value."""
+    """Return the dotted keys that end in a name, or have a value if one is given.
+
+    Only keys in sections that the Runner reads are returned.
+    """
     roots = sorted(config.keys() & _TOP_LEVEL)
     found = (pair for root in roots for pair in walk(config[root], root))
     if value is None:
@@ -364,7 +380,7 @@ def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
 
 
 def _fix(keys: list[str], inside: str = "") -> str:
-    """List the keys to set, or a place inside each."""
+    """Return the end of an error's message: the keys to set, or a key inside each of them."""
     return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
 
 

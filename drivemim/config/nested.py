@@ -1,4 +1,4 @@
-"""Walk through nested dicts and lists of a config, and name their classes."""
+"""Walk through nested dicts and lists of a config; return the class name of a dict."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def short_type(config: Mapping[str, Any]) -> str:
-    """Return the name of a config's class, without its scope."""
+    """Return the class name in a dict's ``type``, without its scope; "None" without a ``type``."""
     kind = config.get("type")
     return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]

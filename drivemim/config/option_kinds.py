@@ -7,7 +7,7 @@ from typing import Any
 
 from drivemim.errors import ConfigError
 
-# Arguments that accept more than one kind, such as ``loss_scale`` ('dynamic' or a number).
+# Arguments that accept several kinds, such as ``loss_scale`` ('dynamic' or a number).
 _ANY_KIND = frozenset({"boxes", "scenes", "loss_scale", "pretrained", "resume"})
 _PLURALS = {
     "a number": "numbers",
@@ -18,11 +18,11 @@ _PLURALS = {
 
 
 def check_kinds(config: Any, options: Mapping[str, Any]) -> None:
-    """Refuse an option whose value is of another kind than the one that it replaces.
+    """Refuse an option whose value is of another kind than the value that it replaces.
 
-    Kinds are numbers, strings, dicts, and True or False (also written as 1 or 0). A number, string
-    or dict can be replaced by a list of its kind, a list by a single value of the kind in it, a
-    string by a dict, and anything by None: many arguments take both.
+    Kinds are numbers, strings, dicts, and True or False (also written as 1 or 0). Many arguments
+    take several kinds. A number, string or dict can therefore be replaced by a list of its kind, a
+    list by a single value of the kind of its elements, a string by a dict, and anything by None.
 
     Args:
         config: the config, before the options are applied.
@@ -57,13 +57,13 @@ def _value(config: Any, parts: Sequence[str]) -> Any:
 
 
 def _expected_kind(before: Any, value: Any) -> str | None:
-    """Return the kind that an option must have; None if it has it, or nothing is known."""
+    """Return the kind that an option should have; None if it has that, or the kind is unknown."""
     if before is None or value is None:
         return None
     kinds, known = _kinds(value), _kinds(before)
     is_list = isinstance(value, (list, tuple))
     if isinstance(before, (list, tuple)):
-        # A switch can also be written as 0 or 1.
+        # True and False can also be written as 1 and 0.
         if not known or kinds <= known or (known == {"True or False"} and _are_switches(value)):
             return None
         return f"a list of {_PLURALS[known.pop()]}" if len(known) == 1 else "a list"
@@ -99,5 +99,6 @@ def _are_switches(value: Any) -> bool:
 
 
 def _shortened(value: Any) -> str:
+    """Return a value as a text of at most 80 characters."""
     text = repr(dict(value) if isinstance(value, Mapping) else value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""Values of ``--cfg-options KEY=VALUE``: texts to Python values, and back."""
+"""Parse and format the values of ``--cfg-options KEY=VALUE``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from drivemim.errors import ConfigError
 from drivemim.option_words import read_literal
 
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
+"""Closing bracket of each opening one."""
 
 
 def parse_value(text: str) -> Any:
@@ -18,13 +19,14 @@ def parse_value(text: str) -> Any:
     ``1``, ``1e-3``, ``true`` and ``None`` are numbers and constants; ``[a,2]`` and ``a,2`` are
     lists, ``(1,2)`` is a tuple, as MMEngine reads them. ``{'type': 'TubeMask'}`` is a dict. Quotes
     make a string: ``'1'``, or a path with commas, ``'/my,dir/x.arrow'``. Any other text is a string
-    as it is written, with its spaces.
+    as it is written, with the spaces inside it.
 
     Args:
         text: the value, without its key.
 
     Raises:
-        ConfigError: for a text that begins with a bracket whose brackets do not match.
+        ConfigError: for a text that begins with ``(`` or ``[`` if its brackets or quotes do not
+            match.
     """
     text = text.strip()
     if text[:1] in ("'", '"') or (text[:1] == "{" and text[-1:] == "}"):
@@ -57,7 +59,7 @@ class ConfigOptions(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Parse the values, after those of an earlier ``--cfg-options``.
+        """Parse the values, and add them to those of an earlier ``--cfg-options``.
 
         Raises:
             ArgumentError: for a value that is not ``KEY=VALUE``.
@@ -75,7 +77,7 @@ class ConfigOptions(argparse.Action):
 
 
 def format_option(key: str, value: Any) -> str:
-    """Return ``KEY=VALUE`` that gives a value when it is parsed.
+    """Return the ``KEY=VALUE`` from which :func:`parse_value` gives a value.
 
     Raises:
         ConfigError: for a value that no text gives, such as an object.
@@ -103,7 +105,7 @@ def _scalar(text: str) -> Any:
 
 
 def _parts(text: str) -> list[str] | None:
-    """Split a text at commas that are not in brackets or quotes; None if those do not match."""
+    """Split a text at commas outside brackets and quotes; None if these do not match."""
     parts: list[str] = []
     closing: list[str] = []
     start, quote, is_escaped = 0, "", False
@@ -113,7 +115,7 @@ def _parts(text: str) -> list[str] | None:
                 quote = ""
             is_escaped = char == "\\" and not is_escaped
         elif char in "'\"" and text[start:place].rstrip()[-1:] in ("", *_PAIRS, ",", ":"):
-            quote = char  # others are apostrophes
+            quote = char  # a quote elsewhere is an apostrophe
         elif char in _PAIRS:
             closing.append(_PAIRS[char])
         elif closing and char == closing[-1]:

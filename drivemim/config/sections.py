@@ -1,4 +1,4 @@
-"""Kinds of the sections of a config, which many modules read before anything is built."""
+"""Check that every section of a config is a dict or a list where it must be one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from drivemim.config.nested import short_type
 from drivemim.errors import ConfigError, did_you_mean
 
-# Kinds by dotted key; ``?`` is None, too.
+# Kind of each section, by its dotted key. ``dicts`` is a list of dicts; ``?`` allows None as well.
 _KINDS = {
     "model": "dict",
     "randomness": "dict",
@@ -35,7 +35,7 @@ _KINDS = {
                               ("dataloader.dataset", "dict"), ("evaluator", "dict or dicts?"))
     },
 }  # fmt: skip
-# Of a pretrainer; its ``model`` has a ``type`` of its own.
+# The same for the parts of a pretrainer's ``model``.
 _PRETRAINER = {
     "encoder": "dict",
     "decoder": "dict",
@@ -51,20 +51,22 @@ _WORDS = {
     "dicts": "a list of dicts",
     "dict or dicts": "a dict or a list of dicts",
 }
+"""Words for the kinds, for errors."""
 _PLAIN = (str, int, float, list, tuple, type(None))
+"""Types that are no element of a list of dicts."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """Values of ``log_level``, from most to fewest lines."""
 
 
 def check_sections(config: Config, options: Collection[str] = ()) -> None:
-    """Refuse a section that is of another kind than its readers expect.
+    """Refuse a section of another kind than the code expects, before anything reads the section.
 
     Args:
-        config: a config with its options.
+        config: a config with its options applied.
         options: dotted keys of the options.
 
     Raises:
-        ConfigError: naming key and kind.
+        ConfigError: naming the section and the kind; also for an unknown ``log_level``.
     """
     for key, kind in _kinds(config):
         *outer, name = key.split(".")
@@ -85,7 +87,7 @@ def check_sections(config: Config, options: Collection[str] = ()) -> None:
 
 
 def _kinds(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield keys and kinds; outer ones first."""
+    """Yield the keys and kinds of a config's sections; outer sections first."""
     yield from _KINDS.items()
     model = config.get("model") or {}
     if short_type(model) == "MaskedPretrainer":
@@ -95,6 +97,7 @@ def _kinds(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _fits(value: Any, kind: str) -> bool:
+    """Return whether a value is of a kind."""
     if value is None:
         return kind.endswith("?")
     if isinstance(value, Mapping):

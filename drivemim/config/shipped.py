@@ -12,6 +12,7 @@ _NO_CONFIGS = {
     ".safetensors": "an exported backbone",
     ".arrow": "an index",
 }
+"""Suffixes of files that are mistaken for configs."""
 
 
 def configs_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Whole numbers of a config: iterations and epochs that are written as floats, such as 1e5."""
+"""Turn iterations and epochs that a config has as floats, such as 1e5, into integers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from mmengine.config import Config
 from drivemim.errors import ConfigError
 
 _LOOP = ("max_iters", "max_epochs", "val_interval", "val_begin")
+# Settings of schedulers that must be whole, unless the scheduler is given in epochs and converted
+# to iterations: half an epoch is valid then.
 _SCHEDULER = ("begin", "end", "total_steps", "step_size", "milestones", "periods")
-# A cosine may have any period, and one that is given in epochs and acts every iteration any place.
+# A cosine may have a fractional period.
 _ANY = ("T_max",)
 
 
 def make_whole(config: Config) -> None:
     """Turn the numbers of iterations and epochs of loop and schedulers into ``int``, in place.
 
-    Where a float is left, comparisons with the length of the training would not be made.
+    The checks of the length of the training skip a length that is a float.
 
     Args:
         config: config with ``train_cfg`` and ``param_scheduler``; it may lack them.
@@ -39,6 +41,7 @@ def make_whole(config: Config) -> None:
 
 
 def _schedulers(value: Any, key: str) -> Iterator[tuple[str, MutableMapping[str, Any]]]:
+    """Yield key and config of every scheduler in ``param_scheduler``."""
     if isinstance(value, MutableMapping) and "type" in value:
         yield key, value
     elif isinstance(value, Mapping):
@@ -50,11 +53,19 @@ def _schedulers(value: Any, key: str) -> Iterator[tuple[str, MutableMapping[str,
 
 
 def _set_whole(settings: MutableMapping[str, Any], name: str, key: str, *, strict: bool) -> None:
+    """Turn the floats of a setting, which may be a list, into integers.
+
+    Args:
+        settings: config of the loop or of a scheduler; nothing happens if it lacks the setting.
+        name: name of the setting.
+        key: its key in the config, for the error.
+        strict: whether to refuse other values than whole numbers.
+    """
     value = settings.get(name)
     if isinstance(value, (list, tuple)):
         settings[name] = type(value)(_whole(each, key, strict=strict) for each in value)
     elif value is not None:
-        # MMEngine's schedulers have no end at infinity.
+        # An end of infinity is a scheduler without an end.
         endless = name == "end" and value == math.inf
         settings[name] = value if endless else _whole(value, key, strict=strict)
 

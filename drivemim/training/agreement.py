@@ -7,6 +7,7 @@ class as background, anchors with wrong strides lie outside the image, and the r
 from __future__ import annotations
 
 import bisect
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from drivemim.data.index.image_shapes import describe_stretched
 from drivemim.errors import ConfigError
 from drivemim.training.training_length import Length
 
-# Attributes of heads; guided anchoring has two generators.
+# Attributes of heads that hold a generator of anchors or points; guided anchoring has the last two.
 _GENERATORS = ("prior_generator", "approx_anchor_generator", "square_anchor_generator")
 _SIDE = 256  # side of the image that strides are measured with, pixels
 
@@ -38,19 +39,21 @@ def warn_of_copies(trained: Any, evaluated: Any, where: tuple[str, str]) -> str 
         where: keys of their loaders.
 
     Returns:
-        A warning; None if there are no such images, or nothing is known of them.
+        A warning; None if there are no such images, or a data set reads no index.
     """
     count, copies, total, first = 0, 0, 0, None
-    for one in _of_an_index(evaluated):
-        seen: dict[int, bool] = {}  # by row of the image, whether it is a copy alone
-        for other in _of_an_index(trained):
-            same_index = is_same_index(one.index, other.index)
-            for row, found in shared_frames(one.index, one.rows, other.index, other.rows).tolist():
-                is_copy = not same_index or row != found
+    for val in _of_an_index(evaluated):
+        # For each row of ``val`` that is also trained on: whether training uses only copies of it.
+        seen: dict[int, bool] = {}
+        for train in _of_an_index(trained):
+            same_index = is_same_index(val.index, train.index)
+            pairs = shared_frames(val.index, val.rows, train.index, train.rows)
+            for row, trained_row in pairs.tolist():
+                is_copy = not same_index or row != trained_row
                 seen[row] = seen.get(row, True) and is_copy
-        count, copies, total = count + len(seen), copies + sum(seen.values()), total + len(one.rows)
+        count, copies, total = count + len(seen), copies + sum(seen.values()), total + len(val.rows)
         if seen and first is None:
-            first = one.index.frames.path[min(seen, key=lambda row: (seen[row], row))]
+            first = val.index.frames.path[min(seen, key=lambda row: (seen[row], row))]
     if not count:
         return None
     return (
@@ -61,11 +64,12 @@ def warn_of_copies(trained: Any, evaluated: Any, where: tuple[str, str]) -> str 
 
 
 def _of_an_index(dataset: Any) -> Iterator[FrameDetection]:
+    """Return the data sets that read an index, also inside wrappers."""
     return (each for each in datasets_in(dataset) if isinstance(each, FrameDetection))
 
 
 def datasets_in(dataset: Any) -> Iterator[Any]:
-    """Yield the innermost data sets of wrapped and concatenated ones."""
+    """Yield the innermost data sets of a wrapped or concatenated one, or the data set itself."""
     if hasattr(dataset, "datasets"):
         for each in dataset.datasets:
             yield from datasets_in(each)
@@ -78,7 +82,8 @@ def datasets_in(dataset: Any) -> Iterator[Any]:
 def check_strides(model: nn.Module) -> None:
     """Refuse heads whose strides differ from those of their feature maps.
 
-    The backbone and neck run once, on an empty image.
+    The backbone and neck run once, on an image of zeros. If they cannot, the strides are not
+    checked, and a warning says so.
 
     Args:
         model: a detector of MMDetection; a model without ``extract_feat`` passes.
@@ -92,8 +97,10 @@ def check_strides(model: nn.Module) -> None:
     try:
         measured = _measure(model)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        # A valid model may refuse this image; a wrong one stops at its first real image.
-        print_log(f"the strides of {expected[0][0]} were not checked: {error}", "current", 30)
+        # The model may be valid, and only refuse this image. If not, its first batch stops the run.
+        print_log(
+            f"the strides of {expected[0][0]} were not checked: {error}", "current", logging.WARNING
+        )
         return
     for name, strides, is_prefix in expected:
         levels = measured[: len(strides)] if is_prefix else measured
@@ -142,11 +149,13 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
     kinds = [short_type(part) for part in dicts_in(model)]
     if any(kind.startswith("Ignoring") or kind == "Mono3DHead" for kind in kinds):
         return None
-    train = [part for part in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(part)]
-    deaf = [part for part in train if not part.get("ignore_iof_thr", -1) > 0]
-    if train and not deaf:
+    assigners = [
+        part for part in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(part)
+    ]
+    unaware = [part for part in assigners if not part.get("ignore_iof_thr", -1) > 0]
+    if assigners and not unaware:
         return None
-    name = short_type(deaf[0]) if deaf else "the head"
+    name = short_type(unaware[0]) if unaware else "the head"
     return (
         f"{name} trains objects that the data set's filters exclude as background; set "
         "ignore_iof_thr=0.5 of every assigner in model.train_cfg, or take a head that ignores "
@@ -157,7 +166,7 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
 def warn_of_stretch(dataset: Any) -> str | None:
     """Warn if ``LoadReducedImage`` changes the proportions of a data set's images by over 10 %.
 
-    A height and width that were swapped do.
+    The usual cause is an ``image_size`` whose height and width were swapped.
 
     Args:
         dataset: data set of a detector, possibly wrapped in others.
@@ -207,10 +216,10 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
         config: config with ``auto_scale_lr``.
 
     Returns:
-        A warning if accumulated batches are not counted, or None.
+        A warning if batches are accumulated, which MMEngine does not count; otherwise None.
 
     Raises:
-        ConfigError: if the batch size that the learning rate is meant for is missing.
+        ConfigError: if ``base_batch_size``, which the learning rate is meant for, is missing.
     """
     scale = config.get("auto_scale_lr") or {}
     if not scale.get("enable"):
@@ -232,14 +241,14 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
 
 
 def check_epochs(sampler: Any, length: Length | None) -> None:
-    """Refuse a sampler whose epochs never end in a loop that counts epochs.
+    """Refuse an infinite sampler in a loop that counts epochs.
 
     Args:
         sampler: sampler of the training data.
         length: length of the training; None if unknown.
 
     Raises:
-        ConfigError: naming both.
+        ConfigError: naming the sampler and the length.
     """
     name = type(sampler).__name__
     if length is not None and length.by_epoch and name.endswith("InfiniteSampler"):
@@ -251,7 +260,9 @@ def check_epochs(sampler: Any, length: Length | None) -> None:
 
 
 def check_updates(config: Mapping[str, Any], length: Length | None) -> None:
-    """Refuse epochs that end between two updates of the weights: checkpoints are written there.
+    """Refuse epochs that end between two updates of the weights.
+
+    A checkpoint at the end of such an epoch would lack the gradients accumulated so far.
 
     Args:
         config: config with ``optim_wrapper``.
@@ -265,8 +276,8 @@ def check_updates(config: Mapping[str, Any], length: Length | None) -> None:
     if not epoch or epoch % counts == 0:
         return
     divisors = [number for number in range(1, epoch + 1) if epoch % number == 0]
-    place = bisect.bisect(divisors, counts)
-    fitting = " or ".join(map(str, divisors[place - 1 : place + 1]))
+    larger = bisect.bisect(divisors, counts)
+    fitting = " or ".join(map(str, divisors[larger - 1 : larger + 1]))
     raise ConfigError(
         f"optim_wrapper.accumulative_counts={counts} does not divide the {epoch} iterations of an "
         f"epoch: a run that is resumed after an epoch would lose gradients; set it to {fitting}, "
@@ -276,7 +287,10 @@ def check_updates(config: Mapping[str, Any], length: Length | None) -> None:
 
 
 def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
-    """Yield key and strides of each head, and whether they cover the first levels only."""
+    """Yield the config key and strides of each head, and whether its maps are only the first ones.
+
+    RoI heads pool from the first maps of the neck; dense heads use all of them.
+    """
     for name, module in model.named_modules():
         parts = name.split(".")
         # The semantic branch of HTC has its own map.
@@ -292,19 +306,19 @@ def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
             if not strides or type(generator).__name__.startswith("SSD"):
                 continue
             sides = [each[0] if isinstance(each, (list, tuple)) else each for each in strides]
-            if any(side != int(side) for side in sides):  # YOLACT's are fractions of one size
+            if any(side != int(side) for side in sides):  # YOLACT: for one image size
                 continue
             flat = [int(side) for side in sides]
             key = f"{attribute}.strides" if attribute != "prior_generator" else "strides"
             if key == "strides" and hasattr(generator, "base_sizes"):
                 key = "anchor_generator.strides"
-            if max(flat) <= _SIDE:
+            if max(flat) <= _SIDE:  # larger strides cannot be measured
                 yield f"{name}.{key}", flat, False
 
 
 @torch.no_grad()
 def _measure(model: Any) -> list[int]:
-    """Measure the strides of the maps that heads receive."""
+    """Measure the strides of the maps that backbone and neck give to the heads."""
     was_training = model.training
     model.eval()
     try:

@@ -23,20 +23,23 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Enter the forward pass: bfloat16 where it is safe, no needless synchronisation."""
+        """Run the forward pass in bfloat16, in the operations that autocast chooses.
+
+        MMEngine's own context skips the synchronisation of gradients between two updates.
+        """
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
 
 
 def mixed_precision(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
-    """Choose this machine's mixed precision: bfloat16, or float16 on older GPUs.
+    """Set mixed precision for an optimizer wrapper: bfloat16, or float16 on older GPUs.
 
     Args:
         optim_wrapper: config of a plain ``OptimWrapper``.
 
     Returns:
-        The config with another ``type`` and the arguments that this type needs.
+        A copy of the config with another ``type`` and the arguments that this type needs.
     """
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         return {**optim_wrapper, "type": "AmpOptimWrapper", "dtype": "float16"}

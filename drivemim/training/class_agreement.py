@@ -37,12 +37,13 @@ def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
         if classes is None:
             continue
         metainfo = each.metainfo
+        # In panoptic data, the heads of boxes classify things only.
         counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
-        for name, found in heads:
+        for name, count in heads:
             key = ".".join(filter(None, ("model", name, "num_classes")))
-            if found not in counts:
+            if count not in counts:
                 raise ConfigError(
-                    f"{key}={found}, but {where} has the {len(classes)} classes "
+                    f"{key}={count}, but {where} has the {len(classes)} classes "
                     f"{', '.join(classes)}; set {key}={len(classes)}"
                 )
 
@@ -60,8 +61,8 @@ def check_proposals(model: Any, key: str = "model") -> None:
     for name, value in model.items() if isinstance(model, Mapping) else ():
         if name == "rpn_head" and isinstance(value, Mapping):
             heads = {f"{key}.rpn_head": value}
-            for place, stage in enumerate(value.get("stages") or ()):
-                heads[f"{key}.rpn_head.stages.{place}"] = stage
+            for number, stage in enumerate(value.get("stages") or ()):
+                heads[f"{key}.rpn_head.stages.{number}"] = stage
             for where, head in heads.items():
                 if head.get("num_classes", 1) != 1:
                     raise ConfigError(
@@ -72,7 +73,7 @@ def check_proposals(model: Any, key: str = "model") -> None:
 
 
 def has_heads(model: nn.Module) -> bool:
-    """Return whether a model classifies objects."""
+    """Return whether a model has a head that classifies objects."""
     return next(_heads(model), None) is not None
 
 
@@ -156,7 +157,7 @@ def check_mask_classes(model: Any, dataset: Any) -> None:
 
 
 def _strategies_in(value: Any) -> Iterator[MaskStrategy]:
-    """Yield a strategy and all strategies in it, in any attribute."""
+    """Yield a strategy and all strategies nested in its attributes."""
     if isinstance(value, MaskStrategy):
         yield value
         value = list(vars(value).values())
@@ -166,14 +167,14 @@ def _strategies_in(value: Any) -> Iterator[MaskStrategy]:
 
 
 def _option(classes: Sequence[str]) -> str:
-    """Return the option that sets the classes of a config."""
+    """Return the command-line option that sets the classes of a config."""
     return f'--cfg-options "{format_option("classes", list(classes))}"'
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
     """Yield each module that classifies objects, except proposal networks, and its class count."""
     if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
-        return  # classes are words there, and the number is only their maximum
+        return  # the classes are words, and num_classes is only their largest number
     # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
     is_proposer = any(base.__name__ == "RPN" for base in type(model).__mro__)
     for name, module in model.named_modules():
@@ -189,6 +190,15 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:
+    """Return the names of a data set's classes; None if it has none.
+
+    Args:
+        dataset: a data set without wrappers.
+        where: key of its loader, for the error.
+
+    Raises:
+        ConfigError: if the classes are one text instead of a list.
+    """
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
     if isinstance(classes, str):
         raise ConfigError(

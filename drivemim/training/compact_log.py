@@ -15,11 +15,13 @@ from mmengine.runner import LogProcessor, Runner
 from drivemim.foreign_messages import is_deprecation, is_for_developers
 from drivemim.registry import LOG_PROCESSORS
 
-# ``drivemim/large vehicle_AP50[distance 0-20 m]: 0.1234``: two spaces stand between numbers.
-_NUMBER = re.compile(r"(?:(?! {2}).)+(?: {2,}|$)")
+# One metric in MMEngine's line, such as ``drivemim/large vehicle_AP50[distance 0-20 m]: 0.1234``.
+# Two spaces separate metrics.
+_METRIC = re.compile(r"(?:(?! {2}).)+(?: {2,}|$)")
 _OF_SLICE = "]: "
+"""End of the name of a metric that is computed on a slice of the data."""
 STOPPED = "Stopped by "
-"""Beginning of the record of a signal; the console has it as the last line of the command."""
+"""Beginning of the log record about a signal. The command prints the same text as its last line."""
 _FILE_ONLY = re.compile(
     r"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the|LR is set|Exp name: |"
     rf"{STOPPED}"
@@ -31,23 +33,26 @@ _FILE_ONLY = re.compile(
 class CompactLogProcessor(LogProcessor):
     """MMEngine's ``LogProcessor``, without metrics of slices in the line after an evaluation.
 
-    There are about two hundred of them. They are also in the table above the line, in the JSON
-    file, and in everything else that the visualizer writes.
+    A slice is a part of the data, such as a range of distances. About two hundred metrics are of
+    slices. They remain in the table above the line, in the JSON file, and in everything else that
+    the visualizer writes.
     """
 
     def get_log_after_epoch(
         self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
     ) -> tuple[dict[str, Any], str]:
-        """Return all numbers, and the line without those of slices."""
-        numbers, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
-        whole = (each for each in _NUMBER.findall(line) if _OF_SLICE not in each)
-        return numbers, "".join(whole).rstrip()
+        """Return all metrics, and the line without those of slices."""
+        metrics, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
+        of_all_data = (each for each in _METRIC.findall(line) if _OF_SLICE not in each)
+        return metrics, "".join(of_all_data).rstrip()
 
 
 _DEPRECATED = "outdated code: "
+"""Beginning of the log records about outdated code of other packages."""
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:
+    """Return whether a log record is for the user, and not only for the log file."""
     text = record.getMessage()
     if is_for_developers(text) or text.startswith(_DEPRECATED):
         return False
@@ -82,10 +87,11 @@ def deprecations_in_log() -> Iterator[None]:
 
 
 def brief_console(runner: type[Runner]) -> type[Runner]:
-    """Return the same Runner, which logs environment, config and hooks only to the log file.
+    """Return a subclass of a Runner that logs environment, config and hooks only to the log file.
 
-    They are about 250 lines, before the first line about the run. So do messages for the developers
-    of other packages. The logged learning rate is the one after scaling with the batch size.
+    On the console, they would be about 250 lines before the first line about the run. Messages for
+    the developers of other packages are only in the log file, too. The logged learning rate is the
+    one after scaling with the batch size.
     """
 
     def build_logger(self: Any, *args: Any, **kwargs: Any) -> Any:

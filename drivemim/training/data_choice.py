@@ -1,4 +1,4 @@
-"""Choice of index, scenes and image size by the data, where a pretraining config leaves it open."""
+"""Choose index, scenes and image size from the data, where the user has not set them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class DataSource:
         Args:
             work_dir: folder of the run, in which the index of a folder is written. The index of an
                 earlier run stays.
-            taken: whether an earlier run is in the folder; its checkpoints say so, too.
+            taken: whether the folder is that of an earlier run. Checkpoints in it show this, too.
 
         Raises:
             DataError: if the folder has tables of several versions.
@@ -77,8 +77,8 @@ class DataSource:
             return FrameIndex.open(self.path)
         out = work_dir / INDEX
         if taken or any(work_dir.glob("*.pth")):
-            others = (work_dir / f"index_{number}.arrow" for number in count(2))
-            out = next(path for path in chain([out], others) if not path.exists())
+            numbered = (work_dir / f"index_{number}.arrow" for number in count(2))
+            out = next(path for path in chain([out], numbered) if not path.exists())
         kind, version = self._kind()
         work_dir.mkdir(parents=True, exist_ok=True)
         index = build_index(kind, self.path, version=version, out=out)
@@ -93,14 +93,14 @@ class DataSource:
         """Open the index of a run that goes on.
 
         Args:
-            path: that index.
+            path: path of the run's index.
 
         Returns:
-            The source itself if it is an index.
+            The run's index; but if the source is an index itself, the source.
 
         Raises:
             ConfigError: if the source is another folder than the index was built from.
-            FileNotFoundError: if there is no such index.
+            FileNotFoundError: if the index does not exist.
         """
         if self.path.is_file():
             return FrameIndex.open(self.path)
@@ -121,7 +121,11 @@ class DataSource:
         return any(root in same or os.path.realpath(root) in same for root in roots)
 
     def _kind(self) -> tuple[IndexKind, str | None]:
-        """Return what ``build_index`` needs to know about the folder."""
+        """Return the kind of the folder, and the version of its tables; None for other folders.
+
+        Raises:
+            DataError: if the folder has tables of several versions.
+        """
         tables = sorted(path.parent for path in self.path.glob("*/sample_data.json"))
         if len(tables) > 1:
             names = ", ".join(path.name for path in tables)
@@ -145,7 +149,7 @@ def index_key(config: Config, name: str | Path) -> str:
         name: its name, for the error.
 
     Raises:
-        ConfigError: if there is not exactly one.
+        ConfigError: if the training data have no index, or several.
     """
     dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
     keys = [
@@ -169,7 +173,7 @@ def index_option(
         config: config of a pretrainer.
         name: its name, for errors.
         index: the index, or its path.
-        options: other options of the run.
+        options: other options of the run, as dotted keys.
 
     Raises:
         ConfigError: if the options have an index, too, or the config has none or several.
@@ -190,21 +194,22 @@ def check_data_options(
     options: Mapping[str, Any],
     scenes: str | Sequence[str] | None,
 ) -> None:
-    """Refuse options that contradict a choice by the data, before there is an index of it.
+    """Refuse options that conflict with a choice from the data, before the data are indexed.
 
     Args:
         config: config of a pretrainer.
         name: its name, for errors.
         options: options that the user gave.
-        scenes: names of splits or scenes.
+        scenes: names of splits or scenes that the user gave; None for none.
 
     Raises:
-        ConfigError: naming the options.
+        ConfigError: if an option sets the index or a dict with it, or if the options and ``scenes``
+            both name scenes.
     """
     key = index_key(config, name)
-    if covered := [each for each in options if key.startswith(f"{each}.")]:
+    if parents := [each for each in options if key.startswith(f"{each}.")]:
         raise ConfigError(
-            f"--cfg-options {covered[0]}=...: give its keys one by one, such as {key}, so that "
+            f"--cfg-options {parents[0]}=...: give its keys one by one, such as {key}, so that "
             "they can be compared with the choice by the data"
         )
     if key in options:
@@ -219,45 +224,45 @@ def options_of_data(
     options: Mapping[str, Any],
     scenes: str | Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Choose scenes and image size by the data, and print them.
+    """Choose scenes and image size from the data, and print them.
 
-    Without ``scenes``, a config that takes all scenes, or scenes that the data do not have, gets
-    those that no detector is evaluated on.
-    An image size that stretches the most common images by more than 10 % is replaced by one of
-    about as many pixels.
+    If the user names no scenes, and the config names none or some that the data do not have, the
+    choice is all scenes that no detector is evaluated on. An image size that stretches the most
+    common images by more than 10 % is replaced by one of about as many pixels.
 
     Args:
         index: the data.
         config: config of a pretrainer, with ``options``.
         name: its name, for errors.
-        options: options that the user gave, which stay.
-        scenes: names of splits or scenes.
+        options: options that the user gave; the choice does not change their keys.
+        scenes: names of splits or scenes that the user gave; None for none.
 
     Returns:
-        The index and what was chosen, as dotted keys of the config.
+        Dotted keys of the config to values: the index, and the scenes and the image size if they
+        differ from the config's.
 
     Raises:
         ConfigError: if options contradict the data or each other.
-        DataError: if there are no such scenes.
+        DataError: if the data lack the scenes, or all scenes are for evaluation.
     """
     check_data_options(config, name, options, scenes)
     chosen: dict[str, Any] = dict(index_option(config, name, index, options))
-    data = next(iter(chosen)).removesuffix("index")
-    settings = _settings_at(config, data)
-    named = _named_scenes(scenes, options, data)
-    selection = settings.get("scenes") if named is None else named
-    if named is None and selection is not None and not has_scenes(index, selection):
+    prefix = next(iter(chosen)).removesuffix("index")
+    settings = _settings_at(config, prefix)
+    users = _named_scenes(scenes, options, prefix)
+    selection = settings.get("scenes") if users is None else users
+    if users is None and selection is not None and not has_scenes(index, selection):
         print_log(f"scenes: {index.path} has no {selection}, which {name} names")
         selection = None
-    if selection is None and f"{data}scenes" not in options:
+    if selection is None and f"{prefix}scenes" not in options:
         selection = pretraining_scenes(index)
     if selection != settings.get("scenes"):
-        chosen[f"{data}scenes"] = selection
-    if f"{data}image_size" not in options:
+        chosen[f"{prefix}scenes"] = selection
+    if f"{prefix}image_size" not in options:
         size, described = _image_size(index, index.scene_rows(selection), settings, config, name)
         print_log(f"image size: {described}")
         if size != tuple(settings["image_size"]):
-            chosen[f"{data}image_size"] = size
+            chosen[f"{prefix}image_size"] = size
     return chosen
 
 
@@ -275,45 +280,50 @@ def options_to_go_on(
         config: config that the run wrote, with ``options``.
         name: its path.
         options: options that the user gave.
-        scenes: names of splits or scenes, in place of the run's.
+        scenes: names of splits or scenes that replace those of the run; None keeps them.
 
     Raises:
-        ConfigError: if the source is another folder, or options contradict each other.
-        FileNotFoundError: if there is no such index.
+        ConfigError: if the run was on another folder, or options contradict each other.
+        FileNotFoundError: if the run's index does not exist.
     """
     key = index_key(config, name)
-    data = key.removesuffix("index")
-    path = _index_path(name, _settings_at(config, data))
+    prefix = key.removesuffix("index")
+    path = _index_path(name, _settings_at(config, prefix))
     chosen = index_option(config, name, source.earlier_index(path), options)
-    named = _named_scenes(scenes, options, data)
-    return chosen if named is None else {**chosen, f"{data}scenes": named}
+    users = _named_scenes(scenes, options, prefix)
+    return chosen if users is None else {**chosen, f"{prefix}scenes": users}
 
 
-def _settings_at(config: Config, data: str) -> Any:
-    """Return the settings of a data set by its place in a config, dotted and with a dot behind."""
+def _settings_at(config: Config, prefix: str) -> Any:
+    """Return the settings of a data set.
+
+    Args:
+        config: the config.
+        prefix: the data set's dotted key with a dot at its end.
+    """
     settings: Any = config
-    for part in data.rstrip(".").split("."):
+    for part in prefix.rstrip(".").split("."):
         settings = settings[part]
     return settings
 
 
 def _named_scenes(
-    scenes: str | Sequence[str] | None, options: Mapping[str, Any], data: str
+    scenes: str | Sequence[str] | None, options: Mapping[str, Any], prefix: str
 ) -> list[str] | None:
     """Return the scenes that the user named; None for none.
 
     Raises:
-        ConfigError: if an option names some as well.
+        ConfigError: if an option names scenes as well.
     """
     if scenes is None:
         return None
-    if f"{data}scenes" in options:
-        raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
+    if f"{prefix}scenes" in options:
+        raise ConfigError(f"--scenes and --cfg-options {prefix}scenes: give one")
     return [scenes] if isinstance(scenes, str) else list(scenes)
 
 
 def _index_path(config: str | Path, settings: Mapping[str, Any]) -> Path:
-    """Return the index of a run's data, which is beside its config if its folder was moved."""
+    """Return the path of a run's index; if the run's folder was moved, beside its config."""
     path = Path(settings["index"])
     moved = Path(config).parent / path.name
     return moved if not path.exists() and moved.exists() else path
@@ -326,7 +336,7 @@ def _image_size(
     config: Config,
     name: str | Path,
 ) -> tuple[tuple[int, int], str]:
-    """Return the height and width to resize images to, and a description."""
+    """Return the height and width to resize images to, pixels, and a description for the log."""
     frames = index.frames
     used = np.isin(frames.scene, scene_rows)
     used &= np.isin(frames.camera, index.camera_numbers(settings.get("cameras")))

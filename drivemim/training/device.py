@@ -1,4 +1,4 @@
-"""The device that a command runs a model on, its data loaders, and the processes on several."""
+"""Set up the device of a model, its data loaders, and the group of several processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from drivemim.errors import ConfigError
 
 _RELEASE = 0.1
-"""Seconds in which gloo's threads can have Python's lock before Python ends."""
+"""Seconds that gloo's threads get to acquire Python's lock before Python ends."""
 
 
 def check_device(device: str) -> None:
@@ -35,8 +35,8 @@ def check_device(device: str) -> None:
 def pin_with_accelerator(loader: DataLoader[Any]) -> None:
     """Let a data loader pin memory only for a GPU or another accelerator.
 
-    PyTorch does not pin memory without one, either, but warns of it in every run. The config keeps
-    its ``pin_memory``, with which the run may go on elsewhere.
+    Without an accelerator, PyTorch would not pin memory either, but warn in every run. The config
+    keeps its ``pin_memory``, because the run may go on at a machine with an accelerator.
     """
     if not torch.accelerator.is_available():
         loader.pin_memory = False
@@ -45,8 +45,9 @@ def pin_with_accelerator(loader: DataLoader[Any]) -> None:
 def start_process_group(launcher: str) -> None:
     """Initialise torch.distributed with gloo on a machine without a GPU, until the process ends.
 
-    MMEngine's own initialisation calls ``torch.cuda.set_device`` even without a GPU, and does not
-    end: the process may be aborted while it ends, see ``_end_process_group``.
+    MMEngine's own initialisation calls ``torch.cuda.set_device`` even without a GPU. It does not
+    destroy the group either, so that C++ may abort the process at its end; see
+    ``_end_process_group``.
 
     Raises:
         ConfigError: if the launcher needs GPUs, or has not started this process.
@@ -65,11 +66,11 @@ def start_process_group(launcher: str) -> None:
 
 
 def _end_process_group() -> None:
-    """End the group, unless a caller has done so, and let gloo's threads release their tensors.
+    """Destroy the group, unless a caller has done so, and let gloo's threads release their tensors.
 
-    A thread of gloo releases the tensors of the last operation a moment after it is complete. For
-    that it needs Python's lock. If Python is already ending, C++ aborts the process, and torchrun
-    reports a failed run.
+    A thread of gloo releases the tensors of the last operation a moment after the operation is
+    complete. For that, the thread needs Python's lock. If Python is already ending, C++ aborts the
+    process, and torchrun reports a failed run.
     """
     if distributed.is_initialized():
         distributed.destroy_process_group()

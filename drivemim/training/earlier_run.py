@@ -1,4 +1,4 @@
-"""The run that ``pretrain --resume`` goes on with, and what it was begun with."""
+"""Find the run that ``pretrain --resume`` goes on with, and its config and length."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EarlierRun:
     """A run to go on with.
 
     Attributes:
-        config: the config that it wrote into its folder, with its options.
+        config: path of the config that the run wrote into its folder, with its options applied.
         checkpoint: the checkpoint to resume from.
     """
 
@@ -36,10 +36,10 @@ class EarlierRun:
     checkpoint: Path
 
     def iterations(self, wanted: int | None) -> int | None:
-        """Return another length to scale the schedules to; None to keep the run's own.
+        """Log the length; return the one to scale the run to, or None to keep the run's own.
 
         Args:
-            wanted: length that the user gave; None for none.
+            wanted: number of iterations that the user gave; None for none.
         """
         length = training_length(load_config(self.config))
         if length is None or length.by_epoch:
@@ -57,12 +57,13 @@ def earlier_run(
     """Find the run to go on with, by the config that it wrote.
 
     Args:
-        work_dir: folder of the run as it goes on.
+        work_dir: folder in which the run goes on.
         resume: see :func:`drivemim.training.pretraining.pretrain`.
         config: config that the user named; None for none.
 
     Returns:
-        None if nothing is resumed, or no run has written its config beside the checkpoint.
+        The run; None if nothing is resumed, if the checkpoint does not exist, or if no run has
+        written its config beside the checkpoint.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read.
@@ -73,26 +74,27 @@ def earlier_run(
         return None
     named = None if resume is True or str(resume) == NEWEST else Path(resume)
     if named is not None and not named.is_file():
-        return None  # refused later
+        return None  # choose_checkpoint refuses it later
     folders = [work_dir] if named is None else [named.parent, work_dir]
-    found = [each for folder in folders for each in _runs_in(folder, named)]
-    found = list({each.config.resolve(): each for each in found}.values())
-    if not found:
+    runs = [each for folder in folders for each in _runs_in(folder, named)]
+    runs = list({each.config.resolve(): each for each in runs}.values())
+    if not runs:
         return None
-    own = found if len(found) == 1 else [each for each in found if _wrote_checkpoint(each)] or found
+    if len(runs) > 1:  # those that wrote the checkpoint, or all if that is unclear
+        runs = [each for each in runs if _wrote_checkpoint(each)] or runs
     if config is not None:
-        return _run_of_config(own, config)
-    if len(own) > 1:
-        names = ", ".join(str(each.config) for each in own)
+        return _run_of_config(runs, config)
+    if len(runs) > 1:
+        names = ", ".join(str(each.config) for each in runs)
         raise ConfigError(
-            f"--resume: {own[0].checkpoint} may be of any of the runs whose configs are {names}; "
+            f"--resume: {runs[0].checkpoint} may be of any of the runs whose configs are {names}; "
             "name one with --config"
         )
-    return own[0]
+    return runs[0]
 
 
 def warn_without_config(checkpoint: Path) -> None:
-    """Warn that nothing beside a checkpoint says how its run was begun."""
+    """Warn that the config of a checkpoint's run is not beside the checkpoint."""
     print_log(
         f"{checkpoint}: its run's config is not beside it, so that data, image size, batch and "
         "length are those of a new run, unless they are given",
@@ -101,7 +103,13 @@ def warn_without_config(checkpoint: Path) -> None:
 
 
 def _runs_in(folder: Path, checkpoint: Path | None) -> Iterator[EarlierRun]:
-    """Yield the runs whose configs are in a folder; only those with a complete checkpoint."""
+    """Yield the pretraining runs whose configs are in a folder.
+
+    Args:
+        folder: the folder, which may not exist.
+        checkpoint: checkpoint to resume from; None for the newest complete one of each run. A run
+            without one is left out.
+    """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix != ".py" or not is_dump_file(path):
             continue
@@ -109,12 +117,12 @@ def _runs_in(folder: Path, checkpoint: Path | None) -> Iterator[EarlierRun]:
         if not is_pretrainer(config.get("model") or {}):
             continue
         config.work_dir = str(folder)
-        if found := checkpoint or newest_checkpoint(checkpoint_folder(config)):
-            yield EarlierRun(path, found)
+        if resumed := checkpoint or newest_checkpoint(checkpoint_folder(config)):
+            yield EarlierRun(path, resumed)
 
 
 def _wrote_checkpoint(run: EarlierRun) -> bool:
-    """Return whether the config in a checkpoint has the model and data of the run's own."""
+    """Return whether the config in a run's checkpoint has the model and data of its config file."""
     text = read_progress(run.checkpoint).get("cfg")
     try:
         own = embedded_config(text, str(run.checkpoint)) if text else Config()
@@ -126,14 +134,18 @@ def _wrote_checkpoint(run: EarlierRun) -> bool:
 
 
 def _without_tuples(value: Any) -> Any:
-    """Return a part of a config with tuples and lists alike."""
+    """Return a part of a config with lists instead of tuples, for comparison."""
     if isinstance(value, dict):
         return {key: _without_tuples(each) for key, each in value.items()}
     return [_without_tuples(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _run_of_config(runs: list[EarlierRun], config: str | Path) -> EarlierRun:
-    """Return the run whose config has the name of the user's."""
+    """Return the run whose config has the same name as the user's.
+
+    Raises:
+        ConfigError: if no run's config has it.
+    """
     for run in runs:
         if run.config.stem == Path(config).stem:
             return run

@@ -1,4 +1,4 @@
-"""A check that the files of a config exist, before anything is built."""
+"""Check that the files of a config exist, before anything is built."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def check_input_files(
     Args:
         cfg: config of a run.
         loaders: keys of the data loaders that the run builds.
-        weights: whether the run starts from initial weights, or those of teachers; a resumed one
-            does not.
+        weights: whether the run reads initial weights and those of teachers; a resumed run does
+            not.
         folder: folder that paths are relative to.
 
     Raises:
-        ConfigError: if a path is none; one with commas and without quotes is a list.
-        FileNotFoundError: with every key that names the first missing index.
+        ConfigError: if a value is not a path. A path with commas that is given without quotes is a
+            list.
+        FileNotFoundError: if a weights file is missing, or an index; the message has every key that
+            names the first missing index.
     """
     files = {key: cfg.get(key) for key in ("backbone_checkpoint", "load_from")}
     for key, part in walk(cfg.get("model"), "model"):
@@ -57,12 +59,13 @@ def check_input_files(
 
 
 def _is_divided_path(value: Any, folder: Path) -> bool:
-    """Return whether a list is an existing path that was divided at its commas."""
+    """Return whether a value is a list whose parts, joined by commas, are an existing path."""
     texts = isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value)
     return texts and (folder / ",".join(value)).is_file()
 
 
 def _divided_path(key: str, parts: Sequence[Any]) -> ConfigError:
+    """Return the error for a path that was divided at its commas."""
     path = ",".join(map(str, parts))
     return ConfigError(
         f"{key} must be one path, but is a list of {len(parts)}. A path with commas needs quotes: "

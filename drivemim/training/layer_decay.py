@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay: early layers of a pretrained backbone move less."""
+"""Layer-wise learning-rate decay: lower learning rates for earlier layers of a backbone."""
 
 from __future__ import annotations
 
@@ -49,29 +49,30 @@ class LayerDecay(DefaultOptimWrapperConstructor):
         """Append one group per (learning rate, weight decay), in order of appearance."""
         model = bare_model(module)
         prefix, encoder = _encoder(model)
-        rate = float(self.paramwise_cfg["decay_rate"])
-        layer_of, num_layers = _layers(encoder) if rate < 1 else (None, 0)
+        decay_rate = float(self.paramwise_cfg["decay_rate"])
+        layer_of, num_layers = _layers(encoder) if decay_rate < 1 else (None, 0)
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
             scale = 1.0
             if layer_of is not None and name.startswith(prefix):
-                scale = rate ** (num_layers - 1 - layer_of(name.removeprefix(prefix)))
-            decay = 0.0 if parameter.ndim <= 1 else float(self.base_wd or 0.0)
+                scale = decay_rate ** (num_layers - 1 - layer_of(name.removeprefix(prefix)))
+            weight_decay = 0.0 if parameter.ndim <= 1 else float(self.base_wd or 0.0)
             group = groups.setdefault(
-                (scale, decay),
-                {"params": [], "lr": self.base_lr * scale, "weight_decay": decay},
+                (scale, weight_decay),
+                {"params": [], "lr": self.base_lr * scale, "weight_decay": weight_decay},
             )
             group["params"].append(parameter)
         params.extend(groups.values())
 
 
 def _encoder(model: nn.Module) -> tuple[str, Any]:
-    # A detector's encoder (DINO's) is not part of its backbone; a pretrainer has only an encoder.
+    """Return the prefix of the names of an encoder's parameters, and the encoder."""
+    # A detector may have both: the encoder of a DETR follows its backbone, and has no decay.
     for prefix in ("backbone", "encoder"):
-        if isinstance(found := getattr(model, prefix, None), nn.Module):
-            return f"{prefix}.", found
+        if isinstance(encoder := getattr(model, prefix, None), nn.Module):
+            return f"{prefix}.", encoder
     raise ConfigError(f"LayerDecay finds neither encoder nor backbone in {type(model).__name__}")
 
 

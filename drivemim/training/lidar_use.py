@@ -20,12 +20,12 @@ def check_lidar(model: nn.Module, dataset: Any) -> None:
     Raises:
         ConfigError: naming the target and the option that is missing.
     """
-    for place, target in enumerate(getattr(model, "auxiliary", ())):
+    for number, target in enumerate(getattr(model, "auxiliary", ())):
         if "lidar" not in getattr(target, "reads", ()):
             continue
         if not any(getattr(each, "lidar_points", 0) for each in datasets_in(dataset)):
             raise ConfigError(
-                f"model.auxiliary.{place}, {type(target).__name__}, learns from lidar, but "
+                f"model.auxiliary.{number}, {type(target).__name__}, learns from lidar, but "
                 "train_dataloader loads none; set train_dataloader.dataset.lidar_points=4096, or "
                 "model.auxiliary=[]"
             )

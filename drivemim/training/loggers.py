@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -99,8 +100,25 @@ class WandbLogger(WandbVisBackend):
         self.experiment.log({**scalar_dict, "iter": step})
 
 
+@contextmanager
+def failures_reported(runner: Any) -> Iterator[None]:
+    """Tell MLflow and W&B that a run failed, if the block does; they would show it as finished."""
+    try:
+        yield
+    except BaseException as error:
+        mlflow = runner.visualizer.get_backend("MLflowLogger")
+        wandb = runner.visualizer.get_backend("WandbLogger")
+        with suppress(Exception):  # a logger that did not start
+            if mlflow is not None:
+                stopped = isinstance(error, KeyboardInterrupt)
+                mlflow.experiment.end_run("KILLED" if stopped else "FAILED")
+            if wandb is not None:
+                wandb.experiment.finish(exit_code=1)
+        raise
+
+
 def add_loggers(cfg: Config, names: Sequence[str] = ()) -> None:
-    """Add loggers to a config, in place, and check that the packages of all its loggers are there.
+    """Add loggers to a config, in place; check that the packages of all its loggers are installed.
 
     A logger that the config has already keeps its settings.
 
@@ -134,7 +152,11 @@ def add_loggers(cfg: Config, names: Sequence[str] = ()) -> None:
 
 
 def _settings(name: str, cfg: Config) -> dict[str, Any]:
-    """Return the config of a logger: the run is called like its work directory."""
+    """Return the config of a logger; W&B and MLflow name the run like its work directory."""
     run = os.path.basename(os.path.abspath(cfg.work_dir))
-    named = {"wandb": {"init_kwargs": {"name": run}}, "mlflow": {"run_name": run}}
+    # A run that goes on in a run of W&B has other values of ``resume`` and ``load_from``.
+    named = {
+        "wandb": {"init_kwargs": {"name": run, "allow_val_change": True}},
+        "mlflow": {"run_name": run},
+    }
     return {"type": LOGGERS[name], **named.get(name, {})}

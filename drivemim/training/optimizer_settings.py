@@ -1,4 +1,4 @@
-"""Comparison of a run's optimizer with the one in the checkpoint that it resumes from."""
+"""Compare a run's optimizer with the one in the checkpoint that the run resumes from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from torch import Tensor
 
 from drivemim.errors import CheckpointError, ConfigError
 
-# Settings of PyTorch's optimizers that choose an implementation; every one computes the same.
+# Settings of PyTorch's optimizers that choose between implementations with the same result.
 _IMPLEMENTATION = frozenset({"foreach", "fused", "capturable", "differentiable"})
 # Settings that PyTorch added to optimizers over time: older checkpoints lack them.
 _ADDED = _IMPLEMENTATION | {"maximize", "decoupled_weight_decay"}
 _FIX = "or start a new run from the weights with load_from=CHECKPOINT"
+"""End of every error's message."""
 
 
 def check_same_optimizer(
@@ -24,10 +25,10 @@ def check_same_optimizer(
     key: str = "optim_wrapper.optimizer",
     follows_batch: bool = False,
 ) -> None:
-    """Refuse an optimizer that is not the checkpoint's; schedules may differ.
+    """Refuse an optimizer whose class or settings are not the checkpoint's; schedules may differ.
 
-    MMEngine would silently replace the config's settings by the checkpoint's, and keep the state of
-    another optimizer.
+    MMEngine would silently replace the config's settings by the checkpoint's, and load the state
+    even from an optimizer of another class.
 
     Args:
         optimizer: the run's optimizer.
@@ -76,16 +77,29 @@ def _check_group(
     *,
     rates: bool,
 ) -> None:
+    """Refuse a parameter group whose settings are not the checkpoint's.
+
+    Args:
+        own: group of the run's optimizer.
+        loaded: the same group of the checkpoint's.
+        key: config key of the optimizer, for the error.
+        kind: class of the run's optimizer, for the error.
+        where: number of the group in words, for the error; empty for the first group.
+        rates: whether learning rates are compared.
+
+    Raises:
+        ConfigError: naming the setting and both values.
+    """
     ours, theirs = base_settings(own), base_settings(loaded)
     has_own = "max_lr" in own or "max_lr" in loaded  # OneCycleLR has rates of its own
     if has_own or not rates:
         for settings in (ours, theirs):
             for name in ("lr", "max_lr", "min_lr"):
                 settings.pop(name, None)
-    if others := (ours.keys() ^ theirs.keys()) - _ADDED:
+    if one_sided := (ours.keys() ^ theirs.keys()) - _ADDED:
         raise ConfigError(
             f"{key}.type={kind}, but the checkpoint was trained with another optimizer: only one "
-            f"of the two has {', '.join(sorted(others))}. Set the checkpoint's, {_FIX}"
+            f"of the two has {', '.join(sorted(one_sided))}. Set the checkpoint's, {_FIX}"
         )
     for name in sorted(ours.keys() & theirs.keys() - _IMPLEMENTATION):
         if ours[name] != theirs[name]:
@@ -98,8 +112,9 @@ def _check_group(
 def base_settings(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a parameter group as they were before any scheduler changed them.
 
-    MMEngine keeps the initial value of each scheduled setting, and in optimizers with ``betas``
-    the scheduled momentum, which replaces the first.
+    MMEngine's schedulers keep the initial value of each setting that they change, as
+    ``initial_NAME``. In optimizers with ``betas``, such as Adam, a scheduler of the momentum
+    changes the first of the betas, and keeps its initial value in the same way.
     """
     settings = {name: _plain(value) for name, value in group.items() if name != "params"}
     for name in [each for each in settings if each.startswith("initial_")]:
@@ -110,7 +125,7 @@ def base_settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that can be compared: no tensor, and tuples for lists."""
+    """Return a value for comparison: numbers instead of tensors, tuples instead of lists."""
     if isinstance(value, Tensor):
         value = value.tolist()
     return tuple(_plain(each) for each in value) if isinstance(value, (list, tuple)) else value

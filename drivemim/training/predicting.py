@@ -41,11 +41,13 @@ from drivemim.visualization.panels import save_image
 from drivemim.visualization.video_file import video_writer
 
 _UNFINISHED = "pictures"
+"""Name from which ``partial_path`` makes that of the folder for results until they are complete."""
 _DEFAULT_FRAME_RATE = 25.0
 """Frames per second of a video whose container does not say it."""
 _LOG_INTERVAL = 100
 """Number of images after which the progress is printed."""
 _QUALITY = 90
+"""JPEG quality of the pictures, 0 to 100."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ def predict(
         config: path or name of the detector's config. Its data need not exist.
         checkpoint: weights of exactly its model, or a run's folder for its newest checkpoint.
         source: an image, a folder of images and videos, a video, or an index.
-        out: folder for the pictures (a video for each video) and ``predictions.json``, in the place
-            of earlier ones, but of no other files; by default ``predict-SOURCE`` beside the
-            checkpoint, or ``predict-SOURCE-2`` and so on if that has the predictions of another
-            source.
+        out: folder for ``predictions.json`` and the pictures, with one video for each video of the
+            source. Earlier predictions in it are replaced; other files are not. By default,
+            ``predict-SOURCE`` beside the checkpoint; if that has the predictions of another source,
+            ``predict-SOURCE-2``, and so on.
         score_threshold: smallest score of a detection.
         scenes: splits or scenes of an index; None for all.
         cameras: cameras of an index; None for all.
@@ -136,7 +138,7 @@ def predict(
 def _check_arguments(
     score_threshold: float, options: Mapping[str, Any] | None, out: str | Path | None
 ) -> None:
-    """Refuse what is wrong whatever the source and the detector are."""
+    """Refuse arguments that are invalid for every source and detector."""
     check_range("--score-threshold", score_threshold, 0, 1)
     check_test_options(options or {})
     if out is not None:
@@ -175,7 +177,7 @@ def _has_results_of_others(folder: Path) -> bool:
 
 
 def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
-    """Return the folder of the pictures, once it can be written to and is not the source.
+    """Return the output folder; refuse one that cannot be written to, or would lose other files.
 
     Raises:
         ConfigError: if results of another program would be replaced, or images of the source.
@@ -221,7 +223,7 @@ def _predict(
 
 
 def _check_picture(out: Path) -> Callable[[str], None]:
-    """Return a function that refuses a picture's name where something else would be replaced.
+    """Return a function that refuses a picture's name if a file of another origin has it.
 
     Args:
         out: the output folder.
@@ -279,7 +281,7 @@ def _detect(
 def _picture_writer(
     path: Path, image: SourceImage, every: int
 ) -> Iterator[Callable[[Image], None]]:
-    """Yield a function that writes a drawn image, or appends it to the video it is from."""
+    """Yield a function that writes a drawn image, or appends it to the output video."""
     if image.frame is None:
         yield lambda drawn: save_image(path, drawn, _QUALITY)
         return
@@ -315,7 +317,7 @@ def _predictions_json(record: Mapping[str, Any], entries: Sequence[Mapping[str, 
 
 @contextmanager
 def _temporary_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder in the output folder for results that are not complete yet, and remove it.
+    """Yield a folder in the output folder for results until they are complete; then remove it.
 
     After an error, an output folder that did not exist is removed, too.
     """
@@ -333,7 +335,7 @@ def _temporary_folder(out: Path) -> Iterator[Path]:
 
 
 def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Move new results to the output folder, in the place of all pictures of an earlier prediction.
+    """Move new results to the output folder, and remove the pictures of an earlier prediction.
 
     Args:
         out: the output folder.
@@ -342,7 +344,9 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
     """
     if (source := _source_of(out)) is not None:
         print_log(f"{out} has the predictions of {source}, which are replaced")
-    earlier, kept = _earlier_pictures(out), {Path(entry["path"]).resolve() for entry in entries}
+    earlier = _earlier_pictures(out)
+    # Files that stay: images of the source, and the new results.
+    kept = {Path(entry["path"]).resolve() for entry in entries}
     pictures = dict.fromkeys(entry["picture"] for entry in entries)
     for name in (*pictures, PREDICTIONS_FILE):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -352,7 +356,7 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
         real = picture.resolve()
         if real.is_relative_to(out.resolve()) and real not in kept:
             picture.unlink(missing_ok=True)
-            with suppress(OSError):  # pictures of this prediction, or files of others, are in it
+            with suppress(OSError):  # the folder has other files
                 for parent in picture.relative_to(out).parents[:-1]:
                     (out / parent).rmdir()
 

@@ -1,4 +1,4 @@
-"""Probe of a pretraining config's backbone: its frozen features of labelled frames."""
+"""Probe a pretraining config's backbone: classify its frozen features of labelled frames."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from drivemim.transfer.run_checkpoints import checkpoint_in, weights_of
 from drivemim.transfer.weights_file import read_weights
 
 _BATCH = 16
+"""Number of clips whose features are computed at once."""
 
 
 def probe_backbone(
@@ -52,8 +53,9 @@ def probe_backbone(
 ) -> dict[str, Any]:
     """Classify the patches of a frozen backbone's map; see ``drivemim.evaluation.frozen_probe``.
 
-    Frames are single, not augmented, and of the size that the config trains with. The classes are
-    those of the config's training data; ``options`` can set ``classes`` and ``class_map``.
+    The backbone sees single frames without augmentation, in the size that the config trains with.
+    The classes are those of the config's training data; ``options`` can set ``classes`` and
+    ``class_map``.
 
     Args:
         config: config of a pretraining run.
@@ -64,31 +66,36 @@ def probe_backbone(
         train: scene names or a split to learn from.
         val: scene names or a split to score.
         cameras: name of a camera, or names of several; None for all.
-        level: which of the backbone's maps.
-        seed: seed of a random initialisation, and of the patches among which neighbours are found.
+        level: index of the backbone's map; -1 is the last.
+        seed: seed of a random initialisation, and of the choice of patches among which the nearest
+            neighbours are found.
         device: device of the backbone.
         options: dotted config keys to replace.
         transductive: allow a backbone whose pretraining saw images of ``val``.
         allow_boxes_read: allow a backbone whose pretraining read annotated boxes of ``val``.
 
     Returns:
-        The metrics of ``probe``; ``constant``, those of a classifier that gives every patch the
-        same scores; ``random``, with a checkpoint, those of ``probe`` for the same backbone from
-        random initialisation; ``patches``, the number of patches per split and class; and
-        ``notes``, remarks on the backbone's pretraining.
+        The metrics of ``probe``, and the keys
+
+        - ``constant``: metrics of a classifier that gives every patch the same scores;
+        - ``random``, only with a checkpoint: metrics of ``probe`` for the same backbone, randomly
+          initialised;
+        - ``patches``: number of patches per split and class;
+        - ``notes``: remarks on the backbone's pretraining.
 
     Raises:
         ConfigError: if the config is not of a pretraining run, the level or the device does not
             exist, the seed is out of range, or the pretraining saw frames that are not allowed.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
-        DataError: if a scene is unknown, a class does not occur, or ``val`` has ``train``'s images.
+        DataError: if a scene is unknown, a class does not occur, or ``train`` and ``val`` share
+            images.
     """
     check_range("--seed", seed, 0, MAX_SEED)
     check_device(device)
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
-    classes, others = split_options(options or {})
-    cfg = _pretraining_config(config, others)
+    classes, other_options = split_options(options or {})
+    cfg = _pretraining_config(config, other_options)
     untrained = None if checkpoint is None else _random(cfg, str(config), seed)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     settings = {"index": index, "cameras": cameras, **_class_settings(cfg), **classes}
@@ -106,7 +113,7 @@ def probe_datasets(
     settings: Mapping[str, Any],
     splits: Mapping[str, str | Sequence[str]],
 ) -> dict[str, ClipDataset]:
-    """Return single frames to learn from (``train``) and to score (``val``).
+    """Return the data sets of single frames to learn from (``train``) and to score (``val``).
 
     Args:
         image_size: height and width of the backbone's input, pixels.
@@ -114,7 +121,7 @@ def probe_datasets(
         splits: split or scene names of ``train`` and of ``val``.
 
     Raises:
-        DataError: if they have the same images.
+        DataError: if the two share images.
     """
     frames = partial(ClipDataset, image_size=image_size, single_camera=True, **settings)
     datasets = {name: frames(scenes=scenes) for name, scenes in splits.items()}
@@ -144,7 +151,7 @@ def _probe_patches(
 def _metrics(
     pretrainer: Any, datasets: Mapping[str, ClipDataset], level: int, seed: int
 ) -> dict[str, float]:
-    """Return the numbers of :func:`_probe_patches` alone."""
+    """Return the metrics of :func:`_probe_patches` without its other keys."""
     results = _probe_patches(pretrainer, datasets, level, seed)
     return {key: value for key, value in results.items() if isinstance(value, float)}
 
@@ -156,9 +163,12 @@ def _check_seen(
     transductive: bool,
     allow_boxes_read: bool,
 ) -> list[str]:
-    """Refuse a pretraining that saw frames that are not allowed; return remarks on others.
+    """Refuse a pretraining that saw frames or boxes that are not allowed; return remarks.
 
-    The probe learns from all labels of ``train``, so their boxes may have been read before.
+    Boxes of ``train`` are always allowed, because the probe learns from all labels of ``train``.
+
+    Raises:
+        ConfigError: if the pretraining saw what is not allowed.
     """
     record = read_record(checkpoint)
     seen = {name: record.exposure(frames_of(dataset)) for name, dataset in datasets.items()}
@@ -182,7 +192,7 @@ def _check_seen(
 
 
 def _check_apart(train: ClipDataset, val: ClipDataset) -> None:
-    """Refuse frames to score that are among those to learn from, or copies of them."""
+    """Refuse frames to score that are also frames to learn from, or copies of such frames."""
     frames, others = frames_of(val), frames_of(train)
     shared = shared_frames(frames.index, frames.rows, others.index, others.rows)
     if len(shared):
@@ -213,9 +223,9 @@ def collect_patches(
     """Compute features and labels of every patch of every valid frame.
 
     Args:
-        pretrainer: pretrainer in evaluation mode; the maps of its encoder are taken.
-        dataset: clips; their number of frames does not matter.
-        level: which of the maps.
+        pretrainer: pretrainer in evaluation mode, whose encoder computes the features.
+        dataset: clips with any number of frames.
+        level: index of the encoder's map; -1 is the last.
         max_clips: number of clips, evenly spread over the data; None for all.
 
     Raises:
@@ -240,6 +250,7 @@ def collect_patches(
 
 
 def _pretraining_config(config: str | Path, options: Mapping[str, Any] | None) -> Config:
+    """Load a config; refuse one whose model has no encoder."""
     cfg = load_config(config, options)
     if not is_pretrainer(cfg.get("model") or {}):
         raise ConfigError(
@@ -260,6 +271,7 @@ def _class_settings(cfg: Config) -> dict[str, Any]:
 
 
 def _batches(dataset: ClipDataset, max_clips: int | None) -> Iterator[Clips]:
+    """Yield clips, evenly spread over the data, in batches."""
     count = len(dataset) if max_clips is None else min(max_clips, len(dataset))
     items = np.linspace(0, len(dataset) - 1, count).round().astype(int)
     for start in range(0, count, _BATCH):
@@ -290,7 +302,7 @@ def _random(cfg: Config, config: str, seed: int) -> nn.Module:
 
 
 def _initialize(pretrainer: Any) -> None:
-    """Initialise like a training run, without MMEngine's line for every parameter."""
+    """Initialise the weights like a training run, without MMEngine's line for every parameter."""
     with disable_logs(logging.INFO):
         pretrainer.init_weights()
 

@@ -42,7 +42,7 @@ from drivemim.training.hooks.progress_bar import ProgressBar
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
-from drivemim.training.loggers import add_loggers
+from drivemim.training.loggers import add_loggers, failures_reported
 from drivemim.training.start_point import (
     StartPoint,
     choose_start,
@@ -163,7 +163,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         hooks += [*added, DescribeRun(), LogFirstIteration(), waits, EstimateRun(waits), bar]
         for hook in (*start.hooks, *hooks, mark, StopOnSignal(signals)):
             runner.register_hook(hook)
-        with config_errors(), _ending_workers(runner):
+        with config_errors(), failures_reported(runner), _ending_workers(runner):
             runner.train()
     return runner
 
@@ -250,7 +250,7 @@ def evaluate(
         runner = _build(cfg)
         for hook in (CheckAgreement(compare_checkpoint=True), mark):
             runner.register_hook(hook)
-        with config_errors(), _ending_workers(runner):
+        with config_errors(), failures_reported(runner), _ending_workers(runner):
             metrics: dict[str, float] = runner.test()
     if out is not None and is_main_process():
         curves: dict[str, ClassCurves] = {}

@@ -1,4 +1,4 @@
-"""How many iterations a run does in a given time, measured."""
+"""Measure how many training iterations fit into a given time."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ from drivemim.training.hooks.estimate_run import WaitForData, prefetched_iterati
 from drivemim.training.run import train
 
 _MAX_ITERATIONS = 200
+"""Number of counted iterations after which the measurement ends."""
 _LONGEST = 20.0
-"""Seconds after which an iteration ends the measurement, once there are enough of them."""
+"""Time of the counted iterations, in seconds, after which the measurement ends with fewer."""
 _ENOUGH = 8
+"""Number of counted iterations that the measurement needs, however long they take."""
 _SHORTEST = 0.001
+"""Shortest time for a training, in hours."""
 
 
 class IterationTimes(Hook):
     """Note when iterations end, and end the run when there are enough.
 
     Args:
-        first: number of iterations whose time does not count: the first ones are slow, and those
-            whose data the workers load before the first one ends are fast.
+        first: number of iterations that are not counted. The very first ones are slow. Those whose
+            data the workers load before the first one ends are fast.
 
     Attributes:
-        ends: seconds of a clock at the ends of iterations.
+        ends: time at the end of each iteration, in seconds of ``time.perf_counter``.
         clock: hook that measures the waits, to be registered as well.
-        waits: seconds that each of them waited for its data.
-        frames: number of valid frames of each, if the data are clips.
+        waits: seconds that each iteration waited for its data.
+        frames: number of valid frames of each iteration, if the data are clips.
     """
 
     priority = "LOWEST"
@@ -53,7 +56,7 @@ class IterationTimes(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Note the time, once the device has computed the loss."""
+        """Note time and frames, once the device has computed the loss; end the run if it is due."""
         float(outputs["loss"].detach())
         self.ends.append(time.perf_counter())
         self.waits.append(self.clock.last)
@@ -67,25 +70,25 @@ class IterationTimes(Hook):
 
     @property
     def seconds(self) -> float:
-        """Mean time of an iteration, with its loading."""
+        """Mean time of an iteration in seconds, including the wait for its data."""
         counted = self.ends[self.first :]
         return (counted[-1] - counted[0]) / (len(counted) - 1)
 
     @property
     def frames_per_second(self) -> float:
-        """Valid frames per second, with their loading; NaN if the data are not clips."""
+        """Valid frames per second, including the wait for data; NaN if the data are not clips."""
         frames = self.frames[self.first + 1 :]
         return sum(frames) / len(frames) / self.seconds if frames else math.nan
 
     @property
     def waiting(self) -> float:
-        """Fraction of that time that waits for data, 0 to 1."""
+        """Fraction of the time of an iteration that waits for data, 0 to 1."""
         waits = self.waits[self.first + 1 :]
         return sum(waits) / len(waits) / self.seconds
 
 
 def check_hours(hours: float, options: Mapping[str, Any] | None) -> None:
-    """Refuse a time that is too short, or beside a number of iterations.
+    """Refuse a time that is too short, or that is given together with a number of iterations.
 
     Raises:
         ConfigError: naming the options.
@@ -102,9 +105,10 @@ def iterations_in(
     amp: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[int, float]:
-    """Train for about 20 seconds, in a folder that is removed, to see how long iterations take.
+    """Train for about 20 seconds, in a temporary folder, to measure how long iterations take.
 
-    Where loading is slower than training, the workers' first batches may still make it look faster.
+    If loading is slower than training, the measured time may be too short, because of batches that
+    the workers load in advance.
 
     Args:
         hours: time for a training.
@@ -133,7 +137,7 @@ def time_iterations(
     options: Mapping[str, Any] | None = None,
     count: int = _MAX_ITERATIONS,
 ) -> IterationTimes:
-    """Train for about 20 seconds, or for some iterations, in a folder that is removed.
+    """Train for about 20 seconds, or ``count`` iterations, in a temporary folder.
 
     Nothing is printed, validated, probed, drawn or saved.
 
@@ -141,7 +145,10 @@ def time_iterations(
         config: path of a config whose loop counts iterations, or name of a shipped one.
         amp: see :func:`drivemim.train`.
         options: dotted config keys to replace.
-        count: largest number of iterations whose time counts.
+        count: largest number of iterations that are counted.
+
+    Returns:
+        The hook with the times.
 
     Raises:
         ConfigError: if the config cannot be trained by iterations.
@@ -150,14 +157,14 @@ def time_iterations(
     cfg = load_config(config, options)
     loader = cfg.train_dataloader
     prefetched = prefetched_iterations(loader.get("num_workers", 0), loader.get("prefetch_factor"))
-    times = IterationTimes(3 + prefetched)
+    times = IterationTimes(3 + prefetched)  # the first three iterations are slow
     with tempfile.TemporaryDirectory() as folder:
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 train(
                     config, work_dir=Path(folder) / "run", amp=amp, hooks=[times.clock, times],
                     iterations=_multiple(count + times.first, _updates(cfg)),
-                    options=_measured(cfg, options),
+                    options=_measuring_options(cfg, options),
                 )  # fmt: skip
         except RunStopped as stopped:
             raise KeyboardInterrupt from stopped
@@ -170,20 +177,21 @@ def _updates(cfg: Config) -> int:
 
 
 def _multiple(count: int, of: int) -> int:
-    """Return the largest multiple that is not above a count, at least one."""
+    """Return the largest multiple of ``of`` that is not above ``count``, but at least ``of``."""
     return max(count // of, 1) * of
 
 
-def _measured(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the options of a run that writes no checkpoint and inspects nothing.
+def _measuring_options(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of a run without checkpoints, validations, pictures and probes.
 
-    Pictures and probes come 20 times in any run, so a short one would have far too many.
+    Pictures and probes come 20 times in a run of any length, so a short run would mainly measure
+    their time.
     """
     checkpoint = {"interval": -1, "save_last": False, "save_best": None}
     nothing: dict[str, Any] = {
         f"default_hooks.checkpoint.{key}": value for key, value in checkpoint.items()
     }
-    if cfg.get("visualizer"):  # Nothing is sent anywhere.
+    if cfg.get("visualizer"):  # nothing is sent to other loggers
         nothing["visualizer.vis_backends"] = [{"type": "LocalVisBackend"}]
     validation = dict.fromkeys(("val_cfg", "val_dataloader", "val_evaluator"))
     inspections = tuple(f"default_hooks.{name}" for name in EXTRA_HOOKS)

@@ -1,4 +1,4 @@
-"""Choice of the scenes to pretrain on: without those that detectors are evaluated on."""
+"""Choose the scenes to pretrain on: all but those that detectors are evaluated on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from drivemim.errors import DataError
 
 _EVALUATION = re.compile(
     r"(?<![a-z])(val|valid|validation|eval|evaluation|minival|test|testing)(sets?|data|images?)?(?![a-z])"
-    # A test drive or a test vehicle is no split.
+    # The folder of a test drive or a test vehicle is not a test split.
     r"(?!(?<=test)[ _.-]*(drive|ride|run|track|vehicle|car)s?(?![a-z]))"
 )
 """Words in the names of folders and splits that detectors are evaluated on."""
@@ -70,7 +70,7 @@ def _names(index: FrameIndex, rows: Ints) -> list[str]:
 
 
 def _evaluated_as(index: FrameIndex, row: int) -> str | None:
-    """Return the split or folder by which detectors are evaluated on a scene; None if not."""
+    """Return the name of a scene's split or folder if it is for evaluation; otherwise None."""
     split, name = index.scenes.split[row], index.scenes.name[row]
     if is_for_evaluation(split or name):
         return split or name
@@ -88,6 +88,6 @@ def is_for_evaluation(name: str) -> bool:
 
 @cache
 def _official_scenes() -> dict[str, str]:
-    """Return the scenes of nuScenes' official splits for evaluation, and the name of each's."""
+    """Return the split of every scene in nuScenes' official ``val`` and ``test``."""
     splits = create_splits_scenes()
     return {scene: f"nuScenes' {split}" for split in ("val", "test") for scene in splits[split]}

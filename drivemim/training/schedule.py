@@ -22,13 +22,15 @@ from drivemim.training.scheduler_kinds import (
 )
 from drivemim.training.training_length import Length, training_length
 
-# Schedulers whose rate depends on how far away their end is.
+# Schedulers that compute the rate from the distance to their end.
 _SHAPED = (*WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
 _EARLIEST = 0.1  # fraction of the training after which the last milestone must lie
-LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
-_MIN_FACTOR = 1e-6  # fraction of the rate at which proposed steps end
+# Longest period of a cosine, relative to the duration of its scheduler. MMDetection's YOLOX ends
+# the scheduler after 98 % of the period.
+LONGEST_PERIOD = 1.1
+_MIN_FACTOR = 1e-6  # proposed steps do not lower the rate below this fraction
 _WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
-# MMEngine's warm-ups of one iteration or epoch never raise the rate from their first value.
+# Iterations or epochs. A shorter warm-up of MMEngine never raises the rate from its first value.
 SHORTEST_WARM_UP = 2
 
 
@@ -46,7 +48,7 @@ def check_schedule(
     earlier: the learning rate is then the config's.
 
     Args:
-        config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.
+        config: config with ``train_cfg``; nothing is checked if the length of the loop is unknown.
         epoch_length: iterations per epoch, if known.
         scale_hint: whether ``--iterations`` would scale the schedule to this length.
         is_scaled: whether ``--iterations`` set the length, for the message.
@@ -74,7 +76,7 @@ def check_schedule(
         message += f". Give --iterations {length.units} instead, which scales the schedule"
     if fixes:
         what = "Set what belongs together"
-        if is_scaled:  # It would scale the settings, too.
+        if is_scaled:  # --iterations would scale these settings, too
             what = "In place of --iterations, set what belongs together"
         settings = " ".join(f"{key}={value}" for key, value in fixes.items())
         message += f". {what}: --cfg-options {length.key}={length.units} {settings}"
@@ -104,11 +106,12 @@ def _compare(
     faults: list[str],
     fixes: dict[str, Any],
 ) -> None:
-    """Compare the schedulers of one optimizer; if one does not fit, all their keys are fixes."""
-    everyone = list(schedulers.values())
-    last: dict[str, float] = {}  # momentum and learning rate end independently
-    for each in everyone:
-        if not _warms_up(each, everyone):
+    """Find faults of the schedulers of one optimizer; if one is unfit, propose fixes for all."""
+    siblings = list(schedulers.values())
+    # The latest end by parameter, since momentum and learning rate end independently.
+    last: dict[str, float] = {}
+    for each in siblings:
+        if not _warms_up(each, siblings):
             last[scheduled_parameter(each)] = max(
                 last.get(scheduled_parameter(each), 0.0), _end(each, length)
             )
@@ -120,7 +123,7 @@ def _compare(
                 f"end={each['end']}: take it out, or set a later end"
             )
         else:
-            unfit += _faults(key, each, everyone, length, last.get(scheduled_parameter(each), 0.0))
+            unfit += _faults(key, each, siblings, length, last.get(scheduled_parameter(each), 0.0))
     faults += unfit + empty
     if not unfit:
         return
@@ -130,7 +133,7 @@ def _compare(
             fixes[f"{key}.by_epoch"] = by_epoch
         if (total := length.of(by_epoch)) is not None:
             unit = 1 if by_epoch == counts_epochs(each) else length.epoch_length
-            same = [other for other in everyone if counts_epochs(other) == counts_epochs(each)]
+            same = [other for other in siblings if counts_epochs(other) == counts_epochs(each)]
             moved = _moved(each, same, total, unit)
             fixes.update({f"{key}.{name}": value for name, value in moved})
             if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
@@ -140,25 +143,29 @@ def _compare(
 def _moved(
     scheduler: Mapping[str, Any], same: list[Mapping[str, Any]], total: int, unit: int | None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield a scheduler's numbers for another length; only warm-ups that fit stay unchanged.
+    """Yield the settings of a scheduler that change for another length of the training.
+
+    Only warm-ups that fit keep their length.
 
     Args:
         scheduler: scheduler to scale.
         same: all schedulers that count the same units, including this one.
-        total: length of the training, in the new unit.
-        unit: previous unit in new ones: 1 if they are the same, the iterations per epoch if epochs
-            become iterations; None if that is unknown.
+        total: new length of the training, in the new unit.
+        unit: length of one previous unit in new units: 1 if both are the same, the iterations per
+            epoch if epochs become iterations; None if that is unknown.
     """
     ends = [(_units(each.get("end")), _warms_up(each, same)) for each in same]
     places = [end for end, is_warm_up in ends if end is not None and not is_warm_up]
     late = [float(place) for each in same for place in _milestones(each)]
+    # The previous length: the last end, or else 12/11 of the last milestone, as in MMDetection's
+    # schedules of 12 epochs, whose last milestone is epoch 11.
     whole = max(places, default=0.0) or max(late, default=0.0) * 12 / 11
     shortest = SHORTEST_WARM_UP if total > SHORTEST_WARM_UP else 1
     proposed = max(shortest, total // _WARM_UP_PART)
     warm_ups = {}
     for end, is_warm_up in ends:
         if end is not None and is_warm_up:
-            # If the length of an epoch is unknown, only the fraction of the schedule is known.
+            # If the length of an epoch is unknown, the warm-up keeps its fraction of the training.
             moved = end * (unit or (total / whole if whole else math.inf))
             warm_ups[end] = max(int(moved), shortest) if moved < total else proposed
     whole = whole or float(total)
@@ -185,13 +192,13 @@ def _moved(
 def _moved_steps(
     scheduler: Mapping[str, Any], period: int, whole: float, unit: int | None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the numbers of a scheduler that count from its own beginning.
+    """Yield the changed settings of a scheduler that count from its own beginning.
 
     Args:
         scheduler: scheduler to scale.
         period: its new duration.
-        whole: previous end of the schedule.
-        unit: previous unit in new ones; None if unknown.
+        whole: previous length of the training.
+        unit: length of one previous unit in new units; None if unknown.
     """
     scale = period / max(1.0, whole - scheduler.get("begin", 0))
     if "total_steps" in scheduler:
@@ -224,7 +231,7 @@ def _units(value: Any) -> float | None:
 
 
 def _warms_up(scheduler: Mapping[str, Any], others: list[Mapping[str, Any]]) -> bool:
-    """Return whether a scheduler warms up, and not after one that lowers the rate has ended."""
+    """Return whether a scheduler warms up before any other scheduler has lowered the rate."""
     lowered = [
         end
         for other in others
@@ -270,17 +277,17 @@ def _end(scheduler: Mapping[str, Any], length: Length) -> float:
 
 
 def _own_end(scheduler: Mapping[str, Any], length: Length) -> float | None:
-    """Return the end that a scheduler names.
+    """Return the end in a scheduler's config; None if it names none.
 
-    The default is one epoch for a scheduler that is converted to iterations in a loop without
-    epochs.
+    A scheduler in epochs that is converted to iterations ends after one epoch by default, if the
+    loop counts no epochs.
     """
     default = 1 if is_converted(scheduler) and not length.by_epoch else None
     return _units(scheduler.get("end", default))
 
 
 def _is_flat_after(scheduler: Mapping[str, Any], end: float) -> bool:
-    """Return whether the last milestone comes before the end: a later end changes no rate."""
+    """Return whether the last milestone comes before the end, so that the end changes no rate."""
     milestones = _milestones(scheduler)
     return bool(milestones) and max(milestones) + scheduler.get("begin", 0) < end
 
@@ -288,11 +295,20 @@ def _is_flat_after(scheduler: Mapping[str, Any], end: float) -> bool:
 def _faults(
     key: str,
     each: Mapping[str, Any],
-    everyone: list[Mapping[str, Any]],
+    siblings: list[Mapping[str, Any]],
     length: Length,
     last: float,
 ) -> list[str]:
-    """List the faults of one scheduler, among those of the same optimizer."""
+    """List the faults of one scheduler.
+
+    Args:
+        key: its config key.
+        each: its config.
+        siblings: configs of all schedulers of the same optimizer.
+        length: length of the training.
+        last: latest end of the siblings that change the same parameter, except warm-ups, as a
+            fraction of the training.
+    """
     named, by_epoch = f"{key} ({short_type(each)})", counts_epochs(each)
     if by_epoch and not length.by_epoch and not is_converted(each):
         return [f"{named} has by_epoch=True, and there are no epochs: it never acts"]
@@ -304,7 +320,7 @@ def _faults(
         return []
     unit = "epochs" if by_epoch else "iterations"
     begin, end = float(each.get("begin", 0)), _own_end(each, length)
-    is_warm_up = _warms_up(each, everyone)
+    is_warm_up = _warms_up(each, siblings)
     if end is not None and end > total:
         what = "warms up for" if is_warm_up else "ends after"
         return [f"{named} {what} {end:g} {unit} of {total}"]
@@ -319,11 +335,12 @@ def _faults(
             ]
     if end is not None and not is_warm_up and end < total and last < 1:
         return [f"{named} ends after {end:g} {unit} of {total}"]
-    follows = any(
+    follows_warm_up = any(
         ends_at_rate(other) and counts_epochs(other) == by_epoch and other.get("end") == begin
-        for other in everyone
+        for other in siblings
     )
-    if follows and each.get("T_max") == end:  # as YOLOX counts, from the beginning of the training
+    # YOLOX counts the period of its cosine from the beginning of the training.
+    if follows_warm_up and each.get("T_max") == end:
         return []
     return _period_faults(named, each, (end or total) - begin, unit) or _early(
         named, each, total, unit
@@ -331,7 +348,7 @@ def _faults(
 
 
 def _early(named: str, each: Mapping[str, Any], total: int, unit: str) -> list[str]:
-    """Find milestones that all lie in the first tenth, as epochs in a training of iterations."""
+    """Find milestones that all lie in the first tenth, such as epochs where iterations count."""
     milestones = _milestones(each)
     if not milestones or max(milestones) + each.get("begin", 0) >= _EARLIEST * total:
         return []
@@ -352,7 +369,7 @@ def _period_faults(named: str, each: Mapping[str, Any], period: float, unit: str
     periods = each.get("periods")
     if periods and not period <= sum(periods) <= LONGEST_PERIOD * period:
         return [f"{named} has periods of {sum(periods)} in all for {period:g} {unit}"]
-    # A scheduler of one iteration, in the shortest trainings, has no room for a step.
+    # In the shortest trainings, a scheduler of one iteration has no room for a step.
     if "step_size" in each and each["step_size"] >= max(period, 2):
         return [f"{named} has step_size={each['step_size']} for {period:g} {unit}: it never steps"]
     late = [place for place in _milestones(each) if place >= period]

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from drivemim.config.nested import short_type
 from drivemim.training.training_length import Length
 
-_STAGE_TWO = 15  # MMDetection switches pipelines for the last 1/15 of the training
+_STAGE_TWO = 15  # a proposed switch of pipelines is 1/15 before the end, as in RTMDet
 # Default intervals of MMDetection's hooks that count iterations of the whole training.
 _INTERVALS = {"CheckInvalidLossHook": 50, "MeanTeacherHook": 1}
 
@@ -21,8 +21,8 @@ def check_hooks(config: Config, length: Length, faults: list[str], fixes: dict[s
     Args:
         config: config with ``default_hooks`` and ``custom_hooks``.
         length: length of the training.
-        faults: list to which faults are added.
-        fixes: dict to which the keys to set are added, with their values.
+        faults: list to which the function adds faults.
+        fixes: dict to which the function adds config keys, with the values to set.
     """
     _check_validation(config, length, faults, fixes)
     _check_checkpoints(config, length, faults, fixes)
@@ -40,6 +40,7 @@ def describe_validation(config: Config, length: Length | None) -> str | None:
 
 
 def _is_without_validation(config: Config, length: Length) -> bool:
+    """Return whether the first validation is after the end of the training."""
     begin: int = config.train_cfg.get("val_begin", 1)
     return config.get("val_dataloader") is not None and begin > length.units
 
@@ -47,10 +48,10 @@ def _is_without_validation(config: Config, length: Length) -> bool:
 def _check_validation(
     config: Config, length: Length, faults: list[str], fixes: dict[str, Any]
 ) -> None:
-    """Find validation that never happens, and settings that need one.
+    """Find validations that never happen, and settings that need one.
 
-    The loop validates after its last iteration or epoch, whatever the interval. A beginning of one
-    more than the length is how a run disables validation on purpose.
+    The loop always validates after its last iteration or epoch, unless ``val_begin`` is later. A
+    ``val_begin`` of exactly one more than the length is how a run disables validation on purpose.
     """
     without = _is_without_validation(config, length)
     begin = config.train_cfg.get("val_begin", 1)
@@ -82,6 +83,7 @@ def _check_validation(
 def _check_checkpoints(
     config: Config, length: Length, faults: list[str], fixes: dict[str, Any]
 ) -> None:
+    """Find a checkpoint hook that counts epochs where there are none, or saves nothing."""
     key = "default_hooks.checkpoint"
     hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
     interval, by_epoch = hook.get("interval", -1), hook.get("by_epoch", True)
@@ -90,11 +92,11 @@ def _check_checkpoints(
             f"{key} has by_epoch=True, and there are no epochs: it would save at the end alone"
         )
         fixes[f"{key}.by_epoch"] = False
-        if interval < 100:  # meant as epochs
+        if interval < 100:  # so small that it means epochs
             fixes[f"{key}.interval"] = max(1, length.units // 10)
         return
     total, begin = length.of(by_epoch), hook.get("save_begin", 0)
-    first = begin or interval  # MMEngine saves when it begins, and counts from there
+    first = begin or interval  # MMEngine saves at save_begin, and counts from there
     if interval > 0 and not hook.get("save_last", True) and total and first > total:
         cause = f"save_begin={begin}" if begin else f"interval={interval}"
         faults.append(f"{key} has save_last=False and {cause}: it would save nothing")
@@ -104,6 +106,7 @@ def _check_checkpoints(
 def _check_hook(
     key: str, hook: Mapping[str, Any], length: Length, faults: list[str], fixes: dict[str, Any]
 ) -> None:
+    """Find a hook of MMEngine or MMDetection that begins too late or never acts."""
     kind = short_type(hook)
     epochs = length.units if length.by_epoch else 0
     iterations = length.of(by_epoch=False)
@@ -128,7 +131,7 @@ def _check_hook(
         )
         if epochs:
             fixes[f"{key}.switch_epoch"] = max(0, epochs - -(-epochs // _STAGE_TWO))
-    # It switches one epoch before its last epochs begin.
+    # The hook acts one epoch before the last ``num_last_epochs``.
     elif kind == "YOLOXModeSwitchHook" and hook.get("num_last_epochs", 15) >= max(1, epochs - 1):
         faults.append(
             f"{key} (YOLOXModeSwitchHook) has num_last_epochs={hook.get('num_last_epochs', 15)}: "
@@ -141,7 +144,7 @@ def _check_hook(
 def _check_average(
     key: str, hook: Mapping[str, Any], iterations: int, faults: list[str], fixes: dict[str, Any]
 ) -> None:
-    """Find an average that stays at its first weights; its first step copies them."""
+    """Find an average that never changes: its first step only copies the weights."""
     interval = hook.get("interval", 1)
     steps = iterations - max(0, hook.get("begin_iter", 0) - 1)
     if 1 < steps <= interval:

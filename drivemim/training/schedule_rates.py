@@ -23,11 +23,12 @@ from drivemim.training.scheduler_kinds import (
 )
 from drivemim.training.training_length import Length
 
-# Pairs: a fraction of the highest rate, and a fraction of the training. A run whose rate is below
-# the first for longer than the second learns little. At 1e-6, weights hardly change in float32. A
-# cosine that ends early stays at 2e-4.
-_DEAD = ((1e-6, 1 / 3), (5e-4, 2 / 3))
-_DROP = 0.5  # a warm-up that begins below this fraction of the rate before it comes too late
+# Pairs of a fraction of the highest rate and a fraction of the training. A run is refused if its
+# rate is below the first for longer than the second. At 1e-6, weights hardly change in float32.
+# 5e-4 finds cosines that end much too early: they stay at 2e-4.
+_NEARLY_ZERO = ((1e-6, 1 / 3), (5e-4, 2 / 3))
+# A warm-up whose first rate is below this fraction of the rate before it begins too late.
+_DROP = 0.5
 _STEPS = ("StepLR", "MultiStepLR", "ExponentialLR")
 # Schedulers that lower the rate over their whole period; two at once multiply.
 _LOWERING = ("CosineAnnealingLR", "CosineRestartLR", "PolyLR", "OneCycleLR")
@@ -39,16 +40,16 @@ def check_lowest(
     faults: list[str],
     fixes: dict[str, Any],
 ) -> None:
-    """Find schedulers whose lowest rate is above the rate itself.
+    """Find schedulers whose lowest rate is above the config's learning rate.
 
-    This happens if only the learning rate was lowered. A cycle may end at a higher rate if the next
-    scheduler lowers it again.
+    This happens if only the learning rate was lowered. A scheduler may end at a higher rate if the
+    next one lowers it again.
 
     Args:
         config: config with ``optim_wrapper``.
         schedulers: schedulers of one optimizer by their keys.
-        faults: list to which faults are added.
-        fixes: dict to which the keys to set are added, with their values.
+        faults: list to which the function adds faults.
+        fixes: dict to which the function adds config keys, with the values to set.
     """
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     rate: Any = optimizer.get("lr")
@@ -76,7 +77,7 @@ def check_lowest(
 def _is_lowered_later(
     scheduler: Mapping[str, Any], schedulers: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-    """Return whether a cosine or a similar scheduler begins where this one ends."""
+    """Return whether a scheduler that lowers the rate, such as a cosine, begins where this ends."""
     end = scheduler.get("end")
     return end is not None and any(
         each.get("begin", 0) == end
@@ -90,10 +91,11 @@ def _is_lowered_later(
 def check_rates(
     config: Config, schedulers: Mapping[str, Mapping[str, Any]], length: Length
 ) -> list[str]:
-    """List faults of the learning rate's course, for schedulers that fit one by one.
+    """List faults of the learning rate that the schedulers give together.
 
-    MMEngine's own schedulers are stepped, without a model. What is not known yet (the iterations of
-    an epoch, a scheduler of the user) is not checked.
+    Each scheduler must already fit the training by itself. MMEngine's schedulers are stepped
+    through the training, without a model. If the number of iterations per epoch is unknown, or a
+    scheduler is not MMEngine's, the rates are not checked.
 
     Args:
         config: config with ``optim_wrapper``.
@@ -111,6 +113,7 @@ def check_rates(
 
 
 def _rising_steps(schedulers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Find schedulers whose steps raise the rate."""
     for key, each in schedulers.items():
         gamma = each.get("gamma", 0.1)
         if scheduler_kind(each) in _STEPS and isinstance(gamma, (int, float)) and gamma > 1:
@@ -147,15 +150,16 @@ def _span(scheduler: Mapping[str, Any], length: Length) -> tuple[float, float] |
 def _build(
     config: Config, schedulers: Mapping[str, Mapping[str, Any]], length: Length
 ) -> dict[str, Any]:
-    """Build the schedulers for an optimizer of one value; return none if that is not possible."""
-    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
-    rate: Any = optimizer.get("lr")
+    """Build the schedulers for an optimizer of one value; return {} if one cannot be built."""
+    settings = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    rate: Any = settings.get("lr")
     rate = float(rate) if isinstance(rate, (int, float)) and rate > 0 else 1.0
-    steps = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
     built: dict[str, Any] = {}
     for key, each in schedulers.items():
         kind = _class_of(each, config)
         by_epoch = counts_epochs(each)
+        # In a loop without epochs, MMEngine's default end of a scheduler by epoch is one epoch.
         end = length.of(by_epoch) if by_epoch == length.by_epoch or not by_epoch else 1
         if kind is None or end is None:
             return {}
@@ -164,15 +168,16 @@ def _build(
         if is_converted(each) and not length.epoch_length:
             return {}
         settings = {"end": end, **each, "type": kind, "verbose": False}
-        default = {"optimizer": steps, "epoch_length": length.epoch_length}
+        default = {"optimizer": optimizer, "epoch_length": length.epoch_length}
         try:
             built[key] = PARAM_SCHEDULERS.build(settings, default_args=default)
         except (TypeError, ValueError, AssertionError):
-            return {}  # The Runner builds it next, and its error is reported.
+            return {}  # The Runner builds the scheduler later, and reports its error.
     return built
 
 
 def _class_of(scheduler: Mapping[str, Any], config: Config) -> Any:
+    """Return the class of a scheduler; None if no registered scheduler has its name."""
     kind = scheduler.get("type")
     if not isinstance(kind, str):
         return kind
@@ -189,42 +194,48 @@ def _course_faults(built: dict[str, Any], length: Length) -> list[str]:
     begins = {
         each.begin * (epoch_length if each.by_epoch else 1): key
         for key, each in built.items()
-        if each.begin and _raises(each)
+        if each.begin and _is_warm_up(each)
     }
     groups = next(iter(built.values())).optimizer.param_groups
     rates = [(0, groups[0]["lr"])]
     faults = []
-    for place in _places(list(built.values()), total, epoch_length if length.by_epoch else None):
+    for iteration in _changing_iterations(
+        list(built.values()), total, epoch_length if length.by_epoch else None
+    ):
         last = rates[-1][1]
         for each in built.values():
-            number = place // epoch_length if each.by_epoch else place
-            if each.by_epoch and (not length.by_epoch or place % epoch_length):
+            step = iteration // epoch_length if each.by_epoch else iteration
+            if each.by_epoch and (not length.by_epoch or iteration % epoch_length):
                 continue
-            set_scheduler_step(each, number - 1)
-            if each.begin <= number < each.end:
+            set_scheduler_step(each, step - 1)
+            if each.begin <= step < each.end:
                 each.step()
-        before = _rate_before(rates, place)
+        before = _rate_before(rates, iteration)
         if groups[0]["lr"] != last:
-            rates.append((place, groups[0]["lr"]))
-        if place in begins and rates[-1][1] < _DROP * before:
-            key = begins[place]
+            rates.append((iteration, groups[0]["lr"]))
+        if iteration in begins and rates[-1][1] < _DROP * before:
+            key = begins[iteration]
             faults.append(
-                f"{key} ({type(built[key]).__name__}) begins to warm up at iteration {place} of "
-                f"{total}, where the rate falls from {before:.3g} to {rates[-1][1]:.3g}: set "
+                f"{key} ({type(built[key]).__name__}) begins to warm up at iteration {iteration} "
+                f"of {total}, where the rate falls from {before:.3g} to {rates[-1][1]:.3g}: set "
                 "begin=0, or take it out"
             )
-    return faults or _dead(rates, total, epoch_length if length.by_epoch else 1, list(built))
+    return faults or _nearly_zero(rates, total, epoch_length if length.by_epoch else 1, list(built))
 
 
-def _rate_before(rates: list[tuple[int, float]], place: int) -> float:
-    """Return the rate before an iteration; MMEngine's ConstantLR ends one iteration early."""
-    if len(rates) > 1 and rates[-1][0] == place - 1:
+def _rate_before(rates: list[tuple[int, float]], iteration: int) -> float:
+    """Return the rate before an iteration.
+
+    MMEngine's ConstantLR ends one iteration early. A rate that was set only one iteration before is
+    therefore replaced by the one before, if that is lower.
+    """
+    if len(rates) > 1 and rates[-1][0] == iteration - 1:
         return min(rates[-1][1], rates[-2][1])
     return rates[-1][1]
 
 
-def _raises(scheduler: Any) -> bool:
-    """Return whether a scheduler begins below the rate and ends with it."""
+def _is_warm_up(scheduler: Any) -> bool:
+    """Return whether a scheduler begins below the config's rate and ends with it."""
     start = getattr(scheduler, "start_factor", getattr(scheduler, "factor", None))
     is_quadratic = type(scheduler).__name__.startswith("QuadraticWarmup")
     return is_quadratic or (
@@ -234,30 +245,37 @@ def _raises(scheduler: Any) -> bool:
     )
 
 
-def _places(schedulers: list[Any], total: int, epoch_length: int | None) -> Iterator[int]:
+def _changing_iterations(
+    schedulers: list[Any], total: int, epoch_length: int | None
+) -> Iterator[int]:
     """Yield the iterations from 1 on before which a scheduler may change the rate."""
-    place = 1
-    while place < total:
-        yield place
-        acts = any(not each.by_epoch and each.begin <= place + 1 < each.end for each in schedulers)
+    iteration = 1
+    while iteration < total:
+        yield iteration
+        acts = any(
+            not each.by_epoch and each.begin <= iteration + 1 < each.end for each in schedulers
+        )
         if acts:
-            place += 1
+            iteration += 1
             continue
-        nexts = [each.begin for each in schedulers if not each.by_epoch and each.begin > place]
+        nexts = [each.begin for each in schedulers if not each.by_epoch and each.begin > iteration]
         if epoch_length:
-            nexts.append((place // epoch_length + 1) * epoch_length)
-        place = min(nexts, default=total)
+            nexts.append((iteration // epoch_length + 1) * epoch_length)
+        iteration = min(nexts, default=total)
 
 
-def _dead(
+def _nearly_zero(
     rates: list[tuple[int, float]], total: int, epoch_length: int, keys: list[str]
 ) -> list[str]:
-    """Find a rate that is nearly zero during much of the training."""
+    """Return the fault of a rate that is nearly zero during much of the training, if it is."""
     highest = max(rate for _, rate in rates)
-    ends = [place for place, _ in rates[1:]] + [total]
-    for level, longest in _DEAD:
-        spans = [(place, end - place) for (place, rate), end in zip(rates, ends, strict=True)
-                 if rate < level * highest]  # fmt: skip
+    ends = [begin for begin, _ in rates[1:]] + [total]
+    for level, longest in _NEARLY_ZERO:
+        spans = [
+            (begin, end - begin)
+            for (begin, rate), end in zip(rates, ends, strict=True)
+            if rate < level * highest
+        ]
         fraction = sum(span for _, span in spans) / total
         if fraction > longest:
             unit = "epoch" if epoch_length > 1 else "step"

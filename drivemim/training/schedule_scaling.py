@@ -1,4 +1,4 @@
-"""Training for another number of iterations than a config says, with its schedules scaled."""
+"""Scale a config to another number of training iterations, with its schedules."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Schedulers = Sequence[Mapping[str, Any]]
 
 
 def scale_training(config: Config, iterations: int) -> None:
-    """Set the number of iterations, and scale what counts them to it, in place.
+    """Set the number of training iterations, and scale other settings in iterations, in place.
 
-    These are warm-ups, schedules, the first validation, changes of the interval of validation, the
-    first checkpoint and the beginning of weight averaging. Schedules that count epochs stay;
+    Warm-ups, schedules, the first validation, changes of the validation interval, the first
+    checkpoint and the beginning of weight averaging are scaled. Schedules that count epochs stay;
     ``check_schedule`` compares them with the new length.
 
     Args:
         config: config of a loop that counts iterations.
-        iterations: new length, at least 2: one for the warm-up and one for what follows.
+        iterations: new length, at least 2: one for the warm-up and one for the schedule after it.
 
     Raises:
-        ConfigError: if the number is below 2 or too small for the parts of a schedule, or the loop
-            counts epochs.
+        ConfigError: if the number is below 2 or too small for the parts of a schedule, or if the
+            loop counts epochs.
     """
     if iterations < 2:
         raise ConfigError(f"--iterations {iterations}: train for at least 2")
@@ -55,7 +55,7 @@ def scale_training(config: Config, iterations: int) -> None:
         _move_begin(loop, "val_begin", factor, iterations)
     if changes := loop.get("dynamic_intervals"):
         loop.dynamic_intervals = [
-            (max(1, round(place * factor)), interval) for place, interval in changes
+            (max(1, round(begin * factor)), interval) for begin, interval in changes
         ]
     for hook in config.get("custom_hooks") or ():
         if isinstance(hook, Mapping) and short_type(hook) == "EMAHook":
@@ -67,28 +67,29 @@ def scale_training(config: Config, iterations: int) -> None:
 
 
 def _move_begin(settings: Mapping[str, Any], key: str, scale: float, latest: int) -> None:
-    """Scale the iteration at which something begins, in place.
+    """Scale the iteration at which a hook or validation begins, in place.
 
     Args:
-        settings: dict with the iteration; it may lack it.
-        key: its key.
+        settings: config with the iteration; nothing happens if it has none.
+        key: key of the iteration.
         scale: new length of the training, relative to the old one.
-        latest: last possible value; rounding stays below it.
+        latest: largest iteration that makes sense; rounding does not exceed it.
     """
     if begin := settings.get(key):
         moved = max(1, round(begin * scale))
-        is_late = begin * scale > latest + 1  # check_schedule refuses it
+        is_late = begin * scale > latest + 1  # check_schedule refuses such a config
         settings[key] = moved if is_late else min(moved, latest)  # type: ignore[index]  # ConfigDict
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scale:
-    """Where the beginnings and ends of an optimizer's schedulers move.
+    """New beginnings and ends of an optimizer's schedulers, in iterations.
 
     Attributes:
         old: previous length of the training.
         new: new length.
-        places: new beginnings and ends by previous ones; equal ones stay equal.
+        places: new beginnings and ends by previous ones. A scheduler that begins where another ends
+            still does.
     """
 
     old: int
@@ -97,19 +98,29 @@ class _Scale:
 
     @classmethod
     def of(cls, schedulers: Schedulers, old: int, new: int) -> _Scale:
-        """Move the places in proportion, but leave every scheduler the iterations that it needs.
+        """Move beginnings and ends in proportion; keep the iterations that each scheduler needs.
+
+        A warm-up that changes the rate needs ``SHORTEST_WARM_UP`` iterations, another scheduler
+        one.
+
+        Args:
+            schedulers: schedulers of one optimizer that count iterations.
+            old: previous length of the training.
+            new: new length.
 
         Raises:
-            ConfigError: if there are not as many iterations.
+            ConfigError: if the new length is too short for them.
         """
         warm_up = SHORTEST_WARM_UP if new > SHORTEST_WARM_UP else 1
         spans = [span for each in schedulers if (span := _span(each, old)) is not None]
         needs = [(begin, end, warm_up if changes else 1) for begin, end, changes in spans]
+        # From the last to the first: the latest place that leaves room for what follows.
         points = sorted({point for begin, end, _ in needs for point in (begin, end)})
         latest: dict[float, int] = {}
         for point in reversed(points):
             after = [latest[end] - need for begin, end, need in needs if begin == point]
             latest[point] = min([new, *after])
+        # From the first to the last: in proportion, after what comes before, not after the latest.
         places: dict[float, int] = {}
         for point in points:
             before = [places[begin] + need for begin, end, need in needs if end == point]
@@ -123,21 +134,20 @@ class _Scale:
         return cls(old=old, new=new, places=places)
 
     def move(self, place: float) -> float:
-        """Return a new beginning or end; MMEngine's endless one stays."""
+        """Return the new value of a beginning or end; MMEngine's infinite end stays."""
         if place in self.places or not 0 < place < _ENDLESS:
             return self.places.get(place, place)
         return self.length(place)
 
     def length(self, length: float) -> int:
-        """Return a new number of iterations, in proportion."""
+        """Return a number of iterations scaled in proportion, at least 1."""
         return max(1, round(length * self.new / self.old))
 
 
 def _span(scheduler: Mapping[str, Any], total: int) -> tuple[float, float, bool] | None:
-    """Return beginning, end, and whether it is a warm-up that changes the rate.
+    """Return a scheduler's beginning, its end, and whether it is a warm-up that changes the rate.
 
-    None for a scheduler that is empty or does not end with the training, which
-    ``check_schedule`` refuses.
+    None for a scheduler that is empty or exceeds the training; ``check_schedule`` refuses it.
     """
     begin, end = scheduler.get("begin", 0), scheduler.get("end")
     end = total if end is None or end >= _ENDLESS else end
@@ -161,8 +171,8 @@ def _fewest(spans: Sequence[tuple[float, float, bool]]) -> int:
 def _scale(scheduler: Mapping[str, Any], scale: _Scale) -> None:
     """Scale a scheduler's numbers of iterations, in place.
 
-    What spans the time from its beginning to its end still does. Milestones before its end stay
-    before it.
+    A period that spans the time from the scheduler's beginning to its end still does. Milestones
+    before the end stay before it.
     """
     begin, end = scheduler.get("begin", 0), scheduler.get("end")
     endless = end is None or end >= _ENDLESS
@@ -199,10 +209,10 @@ def _scale(scheduler: Mapping[str, Any], scale: _Scale) -> None:
 
 
 def _period(length: float, old: float, new: int, scale: _Scale) -> int:
-    """Scale a length, such as a cosine's; one that fits a scheduler's duration still fits.
+    """Scale a period, such as a cosine's; one that fits the scheduler's duration still fits it.
 
     Args:
-        length: the length, iterations.
+        length: the period, iterations.
         old: previous duration of the scheduler.
         new: its new duration.
         scale: how other lengths move.
@@ -216,15 +226,18 @@ def _period(length: float, old: float, new: int, scale: _Scale) -> int:
 
 
 def _regular_steps(step_size: int, old: float, new: int, scale: _Scale) -> tuple[int, float]:
-    """Scale the distance of regular steps; there are as many as before, if that is possible.
+    """Scale the distance of regular steps, and keep their number if possible.
+
+    The number changes if the distance cannot be rounded to fit, or if the training is too short for
+    all steps.
 
     Returns:
-        The new distance, and the power of a step's factor that makes up for another number of
-        steps: rounding may give more, and a training of few iterations has no room for all.
+        The new distance, and the power of ``gamma`` with which the new number of steps lowers the
+        rate as much as before.
     """
     moved = scale.length(step_size)
     count = int((old - 1) // step_size) if step_size > 0 else 0
-    if not count:  # check_schedule refuses it
+    if not count:  # no step at all, which check_schedule refuses
         return moved, 1.0
     shortest, longest = (new - 1) // (count + 1) + 1, (new - 1) // count
     if shortest <= longest:
@@ -237,7 +250,7 @@ def _regular_steps(step_size: int, old: float, new: int, scale: _Scale) -> tuple
 def _moved_milestones(
     milestones: Sequence[float], old: float, new: int, scale: _Scale
 ) -> list[int]:
-    """Scale milestones; those before the end stay different numbers before it, as far as it has."""
+    """Scale milestones; those before the end stay before it and distinct, if there is room."""
     inside = sorted({place for place in milestones if 0 < place < old})
     factor = scale.new / scale.old
     scaled = _distinct([place * factor for place in inside], new - 1)
@@ -250,11 +263,11 @@ def _moved_milestones(
 
 
 def _distinct(places: Sequence[float], last: int) -> list[int]:
-    """Round increasing places to different numbers from 1 to ``last``, the first ones if too many.
+    """Round numbers to different integers from 1 to ``last``; leave out the last ones if too many.
 
     Args:
-        places: places, in increasing order.
-        last: largest number.
+        places: numbers of iterations, in increasing order.
+        last: largest integer.
     """
     rounded: list[int] = []
     count = min(len(places), max(0, last))

@@ -7,7 +7,7 @@ from typing import Any
 
 from drivemim.config.nested import short_type
 
-# Schedulers that end with the config's learning rate; others end with a lower one.
+# Schedulers that end at the config's learning rate; most others end below it.
 WARM_UPS = ("ConstantLR", "LinearLR", "QuadraticWarmupLR")
 
 
@@ -28,12 +28,12 @@ def scheduled_parameter(scheduler: Mapping[str, Any]) -> str:
 
 
 def scheduler_kind(scheduler: Mapping[str, Any]) -> str:
-    """Return a scheduler's type, the learning rate's name for those of momentum and others."""
+    """Return a scheduler's type, such as ``LinearLR``, also for ``LinearMomentum`` and the like."""
     return short_type(scheduler).replace("Momentum", "LR").replace("ParamScheduler", "LR")
 
 
 def ends_at_rate(scheduler: Mapping[str, Any]) -> bool:
-    """Return whether a scheduler ends with the config's own rate."""
+    """Return whether a scheduler ends at the config's own rate, like a warm-up."""
     kind = scheduler_kind(scheduler)
     lowers = kind == "LinearLR" and scheduler.get("end_factor", 1.0) != 1.0
     return kind in WARM_UPS and not lowers

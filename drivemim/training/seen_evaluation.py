@@ -1,4 +1,4 @@
-"""Warning of a detector that is evaluated on images which its backbone's pretraining saw."""
+"""Warn if a detector is evaluated on images that its backbone's pretraining saw."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from drivemim.transfer.frames_seen import KnownFrames
 def warn_of_seen_images(runner: Any, checkpoint: str | Path) -> None:
     """Log a warning if the pretraining of a run's backbone saw images of its evaluation.
 
-    Nothing is logged if that is unknown. A record, or a data set, that cannot be read stops no
-    training.
+    Nothing is logged if the checkpoint has no record of a pretraining. A record or a data set that
+    cannot be read does not stop the training; the log says that nothing was checked.
 
     Args:
         runner: runner of a detector, with its loaders.
@@ -54,19 +54,20 @@ def describe_seen(record: PretrainingRecord, evaluated: Mapping[str, Any]) -> st
 
     Args:
         record: record of the pretraining.
-        evaluated: data sets by the keys of their loaders, possibly wrapped in others. Those without
-            an index are not counted; images that several of them have are counted once.
+        evaluated: data sets by the keys of their loaders, possibly wrapped in others. Data sets
+            without an index are not counted. Images that several data sets of one key have are
+            counted once.
 
     Returns:
-        A warning; None if there are no such images, or nothing is known of them.
+        A warning; None if there are no such images, or their number is unknown.
     """
     seen, read = [], []
     for where, dataset in evaluated.items():
-        found = [record.exposure(frames) for frames in _frames(dataset)]
-        total = sum(each.frames for each in found)
-        if images := sum(each.images or 0 for each in found):
+        exposures = [record.exposure(frames) for frames in _frames(dataset)]
+        total = sum(each.frames for each in exposures)
+        if images := sum(each.images or 0 for each in exposures):
             seen.append(f"{images} of the {total} images of {where}")
-        if boxes := sum(each.boxes or 0 for each in found):
+        if boxes := sum(each.boxes or 0 for each in exposures):
             read.append(f"{boxes} images of {where}")
     if not seen:
         return None
@@ -81,30 +82,31 @@ def describe_seen(record: PretrainingRecord, evaluated: Mapping[str, Any]) -> st
 
 
 def _evaluated(runner: Any) -> dict[str, Any]:
-    """Return the data sets of validation, and of testing if they are others.
+    """Return the data sets of validation, and of testing if the config has other data for it.
 
-    A training run does not build the latter, so they are built here, if they have an index.
+    A training run does not build the data sets of testing. They are built here, if they have an
+    index.
     """
     loaders = built_loaders(runner)
-    found = {key: loaders[key].dataset for key in ("val_dataloader",) if key in loaders}
+    evaluated = {key: loaders[key].dataset for key in ("val_dataloader",) if key in loaders}
     validation, testing = (
         (runner.cfg.get(f"{name}_dataloader") or {}).get("dataset") for name in ("val", "test")
     )
     has_index = any(part.get("index") is not None for part in dicts_in(testing))
-    if has_index and not (found and testing == validation):
-        found["test_dataloader"] = DATASETS.build(copy.deepcopy(testing))
-    return found
+    if has_index and not (evaluated and testing == validation):
+        evaluated["test_dataloader"] = DATASETS.build(copy.deepcopy(testing))
+    return evaluated
 
 
 def _frames(dataset: Any) -> Iterator[KnownFrames]:
-    """Yield the frames of every data set with an index, those of several data sets once."""
-    taken: dict[str, NDArray[np.int64]] = {}
+    """Yield the frames of every data set with an index; frames of several data sets only once."""
+    earlier: dict[str, NDArray[np.int64]] = {}  # rows of the data sets before, by index
     for each in datasets_in(dataset):
         if not isinstance(each, (ClipDataset, FrameDetection)):
             continue
         frames = frames_of(each) if isinstance(each, ClipDataset) else each
         path = os.path.realpath(frames.index.path)
-        before = taken.get(path, np.zeros(0, np.int64))
+        before = earlier.get(path, np.zeros(0, np.int64))
         rows = np.setdiff1d(frames.rows, before)
-        taken[path] = np.union1d(before, rows)
+        earlier[path] = np.union1d(before, rows)
         yield KnownFrames(frames.index, rows, max_files=MAX_FILES)

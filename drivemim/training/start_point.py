@@ -1,4 +1,4 @@
-"""Where a run starts: its checkpoint, its seed, and whether anything is left to train."""
+"""Choose where a run starts: its checkpoint, its seed, and whether anything is left to train."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from drivemim.training.work_dir import (
 
 @dataclass(frozen=True, kw_only=True)
 class StartPoint:
-    """The beginning of a run, or where it goes on.
+    """The point where a run begins or resumes.
 
     Attributes:
         checkpoint: the checkpoint to resume from, None for a new run.
-        trained: how far it was trained; see ``read_progress``.
-        hooks: hooks that the run needs for it.
+        trained: the checkpoint's progress from ``read_progress``; empty for a new run.
+        hooks: hooks to register; they remove an earlier run that is overwritten.
     """
 
     checkpoint: Path | None
@@ -58,10 +58,10 @@ def choose_start(
         seed: seed to use in place of the config's.
 
     Raises:
-        CheckpointError: if there is no such checkpoint, or none in the folder is complete.
-        ConfigError: if another run is going on in the folder, it has an earlier run and neither
-            option is given, the run reads a file that ``overwrite`` removes, or the seed is another
-            one than the checkpoint's.
+        CheckpointError: if the checkpoint does not exist, or none in the folder is complete.
+        ConfigError: if another run is going on in the folder; if the folder has an earlier run, and
+            neither ``resume`` nor ``overwrite`` is given; if the run reads a file that
+            ``overwrite`` removes; or if the seed is not the checkpoint's.
     """
     refuse_second_run(cfg.work_dir, cfg.get("launcher", "none"))
     if isinstance(resume, bool):
@@ -70,6 +70,7 @@ def choose_start(
         resume = cfg.get("load_from") or NEWEST
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")
     folder, dump = checkpoint_folder(cfg), dump_path(cfg, cfg.work_dir)
+    # Whether the user runs the config that an earlier run wrote into the folder.
     is_read = dump.exists() and dump.samefile(cfg.filename)
     checkpoint = choose_checkpoint(
         resume,
@@ -91,9 +92,19 @@ def choose_start(
 
 
 def compare_complete(runner: Runner, checkpoint: str | Path, line: str) -> None:
-    """Print that a run is complete; refuse its checkpoint if it is not of the config's model."""
+    """Print that a run is complete; refuse its checkpoint if it is not of the config's model.
+
+    Args:
+        runner: the run.
+        checkpoint: its last checkpoint.
+        line: message from :func:`describe_complete`.
+
+    Raises:
+        CheckpointError: if the checkpoint does not fit the model, or is not finite.
+    """
     content = compat.read_checkpoint(checkpoint)
-    content.pop("optimizer", None)  # No step follows that could spread its numbers.
+    # No step follows, so an optimizer state that is not finite does no harm.
+    content.pop("optimizer", None)
     StrictLoad().after_load_checkpoint(runner, content)
     if is_main_process():
         print_log(as_spoken(line))
@@ -102,6 +113,11 @@ def compare_complete(runner: Runner, checkpoint: str | Path, line: str) -> None:
 def _choose_seed(
     cfg: Config, seed: int | None, checkpoint: Path | None, trained: Mapping[str, Any]
 ) -> int:
+    """Return the seed: the checkpoint's, or else the given one, or else the config's, or else 0.
+
+    Raises:
+        ConfigError: if the given seed is not the checkpoint's, or the seed is out of range.
+    """
     configured = (cfg.get("randomness") or {}).get("seed")
     chosen = seed if seed is not None else configured
     if (known := trained.get("seed")) is not None:
@@ -115,7 +131,10 @@ def _choose_seed(
 
 
 def describe_complete(cfg: Config, start: StartPoint) -> str | None:
-    """Return a message if nothing is left to train; scripts may always pass ``--resume``."""
+    """Return the message of a run that has nothing left to train; None if training is left.
+
+    This is no error, so that scripts can always pass ``--resume``.
+    """
     length = training_length(cfg)
     checkpoint, trained = start.checkpoint, start.trained
     is_pending = trained.get(PENDING) and cfg.get("val_cfg") is not None

@@ -1,4 +1,4 @@
-"""Initial weights of a run, by whichever key its config names them."""
+"""Initial weights of a run, under any key of its config that may name them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from drivemim.transfer.initial_weights import (
 
 
 def note_unused_weights(init: str | Path | None, checkpoint: Path | None) -> None:
-    """Print that a run that goes on from a checkpoint does not use its initial weights."""
+    """If a run goes on from a checkpoint, print that it does not use the initial weights."""
     if init is not None and checkpoint is not None:
         print_log(f"--init is not used: the run goes on with the weights of {checkpoint}")
 
@@ -33,7 +33,7 @@ def set_initial_weights(cfg: Config, init: str | Path | None, options: Mapping[s
     Args:
         cfg: config of a run.
         init: file of the weights; None changes nothing.
-        options: what the user set in the config.
+        options: dotted config keys that the user set.
 
     Raises:
         ConfigError: if the options have initial weights, too.
@@ -62,7 +62,7 @@ def check_initial_weights(cfg: Config, config: str | Path) -> None:
     Raises:
         ConfigError: if the model cannot be built, or several keys name weights.
         CheckpointError: if the weights are damaged or do not fit.
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the weights file does not exist.
     """
     cfg = copy.deepcopy(cfg)
     if (initial := take_initial_weights(cfg)) is not None:
@@ -74,7 +74,13 @@ def check_initial_weights(cfg: Config, config: str | Path) -> None:
 def add_initial_weights(cfg: Config) -> None:
     """Add hooks that strictly load the initial weights, and disable other weights of the backbone.
 
-    A resumed run has its weights in the checkpoint, which is ``cfg.load_from`` by then.
+    In a resumed run, ``cfg.load_from`` is the checkpoint to resume from, and no hook loads it.
+
+    Args:
+        cfg: config of a run, changed in place.
+
+    Raises:
+        ConfigError: if ``backbone_checkpoint`` is set, and the model has no backbone.
     """
     hooks: list[dict[str, Any]] = []
     if path := cfg.get("backbone_checkpoint"):
@@ -85,6 +91,7 @@ def add_initial_weights(cfg: Config) -> None:
             )
         cfg.model.backbone.init_cfg = None
         hooks.append({"type": "drivemim.LoadBackbone", "checkpoint": path})
+    # Hide the checkpoint of a resumed run from take_initial_weights.
     resumed, cfg.load_from = (cfg.load_from, None) if cfg.resume else (None, cfg.load_from)
     if (initial := take_initial_weights(cfg)) is not None:
         hooks.append({"type": "drivemim.LoadBackbone", **initial})

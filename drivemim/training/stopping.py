@@ -27,7 +27,7 @@ _DEFAULTS: Mapping[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
 }
-"""The handlers that are replaced. Those of a program around the run stay."""
+"""Python's default handlers, which are replaced. Handlers that a calling program set stay."""
 
 
 def signal_name(number: int) -> str:
@@ -38,16 +38,16 @@ def signal_name(number: int) -> str:
 class StopSignals:
     """Context in which Ctrl-C and SIGTERM stop a run at the end of an iteration.
 
-    Before the first iteration, either ends the run at once. During iterations, the first one is
-    noted in ``received``, and ``drivemim.training.hooks.stop_on_signal`` stops the run where a
-    checkpoint can be written. Another Ctrl-C ends the run at once. Another SIGTERM changes nothing:
-    Slurm and torchrun both send one.
+    Before the first iteration, a signal ends the run at once. During iterations, the first signal
+    is noted in ``received``, and ``drivemim.training.hooks.stop_on_signal`` stops the run where a
+    checkpoint can be written. A Ctrl-C after that ends the run at once. A SIGTERM after that
+    changes nothing, because Slurm and torchrun may each send one.
 
-    When a run is stopped, its data loader workers end with it. Outside the main thread, where
-    Python sets no handlers, nothing changes.
+    When a run is stopped, its data loader workers end with it. Outside the main thread, Python
+    cannot set handlers, and the signals act as usual.
 
     Attributes:
-        received: number of the signal, 0 before.
+        received: number of the first signal; 0 before it.
         is_training: whether an iteration has begun.
     """
 
@@ -56,10 +56,10 @@ class StopSignals:
         self.is_training = False
         self._process = os.getpid()
         self._replaced: dict[int, Any] = {}
-        self._others: set[multiprocessing.process.BaseProcess] = set()
+        self._earlier_children: set[multiprocessing.process.BaseProcess] = set()
 
     def __enter__(self) -> StopSignals:
-        self._others = set(multiprocessing.active_children())
+        self._earlier_children = set(multiprocessing.active_children())
         if threading.current_thread() is threading.main_thread():
             for number, default in _DEFAULTS.items():
                 if signal.getsignal(number) is default:
@@ -74,7 +74,7 @@ class StopSignals:
     ) -> None:
         stop = interrupt_in(error)
         if stop is not None:
-            for worker in set(multiprocessing.active_children()) - self._others:
+            for worker in set(multiprocessing.active_children()) - self._earlier_children:
                 if worker.daemon:
                     worker.terminate()
         for number, handler in self._replaced.items():
@@ -83,6 +83,11 @@ class StopSignals:
             raise stop from None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal.
+
+        Raises:
+            RunStopped: if the run has to end at once.
+        """
         if os.getpid() != self._process:
             return  # a forked data loader worker, which has not set its own handlers yet
         if self.received and number != signal.SIGINT:
@@ -103,17 +108,21 @@ class StopSignals:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Wait for a SIGTERM that the parent process sent, and end this one."""
+    """Wait for a SIGTERM from the parent process, then end this process."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
 
 
 def _start_worker(start: Callable[[int], Any] | None, worker: int) -> None:
-    """Start a data loader worker that leaves signals to the process of its run.
+    """Make a data loader worker ignore Ctrl-C, and every SIGTERM that its run has not sent.
 
-    Ctrl-C, torchrun and Slurm signal all processes at once. A worker that ended would break the
-    iteration that its run still completes.
+    Ctrl-C, torchrun and Slurm signal all processes at once. If a worker ended then, the run could
+    not complete the iteration.
+
+    Args:
+        start: the loader's own ``worker_init_fn``.
+        worker: number of the worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -125,16 +134,20 @@ def _start_worker(start: Callable[[int], Any] | None, worker: int) -> None:
 
 
 def leave_signals(loader: DataLoader[Any]) -> None:
-    """Let the workers of a data loader leave signals to the process of their run."""
+    """Make the workers of a data loader ignore signals, which the process of the run handles."""
     loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
 
 
 @contextmanager
 def advice_to_go_on(arguments: Sequence[str], launcher: str = "none") -> Iterator[None]:
-    """Tell with a stop the command that goes on with the run; see :func:`command_to_go_on`.
+    """Add the command that continues a run to the message of its stop.
+
+    Args:
+        arguments: see :func:`command_to_go_on`.
+        launcher: likewise.
 
     Raises:
-        RunStopped: with that command.
+        RunStopped: with that command, if the run can go on.
     """
     try:
         yield
@@ -146,11 +159,15 @@ def advice_to_go_on(arguments: Sequence[str], launcher: str = "none") -> Iterato
 
 
 def command_to_go_on(arguments: Sequence[str], launcher: str = "none") -> str:
-    """Return the command that goes on with a run, for its user to paste.
+    """Return the command that continues a run, for its user to paste.
 
     Args:
         arguments: ``sys.argv`` of the run.
         launcher: what started its processes, see ``--launcher``.
+
+    Returns:
+        The command. A run that neither a single process nor torchrun on one machine has started
+        gets a description instead, since its start command is unknown.
     """
     kept: list[str] = []
     skips = False
@@ -178,11 +195,12 @@ def command_to_go_on(arguments: Sequence[str], launcher: str = "none") -> str:
 
 
 def _abbreviates(flag: str, option: str) -> bool:
+    """Return whether a flag is an option or its beginning, which argparse accepts as well."""
     return option.startswith(flag) and len(flag) > len("--")
 
 
 def _program(name: str) -> list[str]:
-    """Return how a program was started, without the interpreter."""
+    """Return the words that started a program, without the interpreter."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None and spec.name.startswith("drivemim"):
         return ["-m", "drivemim", *name.split()[1:]]

@@ -33,9 +33,7 @@ from drivemim.data.detection.prediction_source import SourceImage
 from drivemim.data.index.image_shapes import LARGEST_STRETCH
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.registry import DATASETS, TRANSFORMS
-from drivemim.training.agreement import (
-    check_strides,
-)
+from drivemim.training.agreement import check_strides
 from drivemim.training.class_agreement import (
     check_classes,
     check_proposals,
@@ -45,7 +43,9 @@ from drivemim.training.class_agreement import (
 from drivemim.training.hooks.strict_load import checked_weights
 
 _DATA = "test_dataloader"
+"""Section of a config whose pipeline and classes are used."""
 _COLORS = ("color", "color_ignore_orientation")
+"""Values of ``color_type`` in MMDetection's loader that read colour images."""
 
 
 class FoundObjects(NamedTuple):
@@ -53,8 +53,8 @@ class FoundObjects(NamedTuple):
 
     Attributes:
         boxes_D4: (x1, y1, x2, y2) inside the image, in its own pixels; pixel i spans [i, i + 1].
-        labels_D: position in the detector's classes.
-        scores_D: in [0, 1].
+        labels_D: class of each detection, as a position in the detector's classes.
+        scores_D: score of each detection, in [0, 1].
     """
 
     boxes_D4: Floats
@@ -65,8 +65,8 @@ class FoundObjects(NamedTuple):
 class TrainedDetector:
     """A 2-D detector of MMDetection with the weights of a checkpoint, in evaluation mode.
 
-    Images go through the config's test pipeline, except that its loader is replaced: all images are
-    read like in pretraining and testing, see ``read_image``, and none has annotations.
+    Images go through the config's test pipeline, but without its own loader: ``read_image`` reads
+    them, like in pretraining and testing. They have no annotations.
 
     Args:
         config: path of an MMEngine config, or name of a shipped one. Its data need not exist.
@@ -75,13 +75,13 @@ class TrainedDetector:
         options: dotted config keys to replace.
 
     Attributes:
-        classes: names; labels are positions in them.
+        classes: names of the classes; labels are positions in this tuple.
 
     Raises:
         ConfigError: if the config is invalid, contradicts itself or the checkpoint, or is not of a
             2-D detector.
         CheckpointError: if the checkpoint is damaged or of another model.
-        FileNotFoundError: if there is no checkpoint.
+        FileNotFoundError: if the checkpoint does not exist.
     """
 
     classes: tuple[str, ...]
@@ -124,7 +124,10 @@ class TrainedDetector:
         Args:
             image: the image.
             min_score: detections with a lower score are left out. The config's own limit, such as
-                ``model.test_cfg.score_thr``, is applied before.
+                ``model.test_cfg.score_thr``, applies as well.
+
+        Returns:
+            The detections, best first.
 
         Raises:
             ConfigError: if the model gives no boxes.
@@ -147,7 +150,7 @@ class TrainedDetector:
         )
 
     def _warn_if_stretched(self, image: SourceImage, sample: Any) -> None:
-        """Warn once of an image whose proportions the test pipeline changes."""
+        """Warn of the first image whose proportions the test pipeline changes by more than 10 %."""
         wide, high = sample.metainfo.get("scale_factor", (1.0, 1.0))[:2]
         factor = max(wide / high, high / wide)
         if self._has_warned or factor <= 1 + LARGEST_STRETCH:
@@ -178,7 +181,7 @@ class TrainedDetector:
                     "instances": [],
                 }
             )
-        except (cv2.error, ZeroDivisionError) as error:  # a side without pixels, after resizing
+        except (cv2.error, ZeroDivisionError) as error:  # a side has no pixels after resizing
             height, width = image.size
             raise DataError(
                 f"{image.path}: the config's test pipeline cannot prepare an image of "
@@ -187,7 +190,7 @@ class TrainedDetector:
 
 
 class _LoadSourceImage:
-    """The first transform of the pipeline: give it the image, in the place of its own loader.
+    """First transform of the pipeline: load the source image, in the place of the config's loader.
 
     Args:
         size: height and width to read the image at, pixels; None for its own.
@@ -199,7 +202,7 @@ class _LoadSourceImage:
         self.to_float32 = to_float32
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add the image and its sizes."""
+        """Read the image, and add it and its sizes to the results."""
         source: SourceImage = results.pop("source_image")
         size = self.size or source.size
         image = source.read(size)
@@ -242,7 +245,7 @@ def _test_dataset(cfg: Config, config: str | Path) -> Mapping[str, Any]:
 
 
 def _metainfo(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a config says of its test data, without opening them; empty if nothing."""
+    """Return the ``metainfo`` of the test data without opening them; empty if there is none."""
     kind = dataset.get("type")
     kind = kind if isinstance(kind, type) else DATASETS.get(str(kind))
     if isinstance(kind, type) and not issubclass(kind, BaseDataset):
@@ -252,10 +255,10 @@ def _metainfo(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _pipeline(settings: Sequence[Any], config: str | Path) -> Compose:
-    """Build the test pipeline without its loader and without annotations.
+    """Build the test pipeline, with the loader replaced and without annotations.
 
     Raises:
-        ConfigError: if its loader is unknown.
+        ConfigError: if the loader cannot be replaced.
     """
     loader = TRANSFORMS.build(settings[0])
     if isinstance(loader, (LoadReducedImage, LoadReducedInstances)):
@@ -278,6 +281,7 @@ def _pipeline(settings: Sequence[Any], config: str | Path) -> Compose:
 
 
 def _loads_annotations(transform: Any) -> bool:
+    """Return whether a transform, or its config, is one that loads annotations."""
     name = short_type(transform) if isinstance(transform, Mapping) else type(transform).__name__
     return name.startswith("Load") and name.endswith("Annotations")
 
@@ -292,7 +296,7 @@ def _class_names(
         CheckpointError: if neither has any.
     """
     meta = (content.get("meta") if isinstance(content, Mapping) else None) or {}
-    # Checkpoints of older MMDetection name them in capitals.
+    # In checkpoints of older MMDetection, the key is CLASSES.
     data = {key.lower(): value for key, value in (meta.get("dataset_meta") or meta).items()}
     lists = [data.get("classes"), metainfo.get("classes")]
     trained, configured = (

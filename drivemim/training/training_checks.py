@@ -26,7 +26,7 @@ def check_training(
     iterations: int | None,
     options: Mapping[str, Any],
 ) -> None:
-    """Set length and precision; refuse settings that cannot be trained or contradict each other.
+    """Set length and precision in a config; refuse settings that contradict each other.
 
     Args:
         cfg: config of a run, with ``options``; it is changed in place.
@@ -36,7 +36,8 @@ def check_training(
         options: options that the user gave.
 
     Raises:
-        ConfigError: naming the keys.
+        ConfigError: if the config cannot be trained, or settings contradict each other; the message
+            names the keys.
     """
     for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
         if cfg.get(key) is None:
@@ -58,6 +59,11 @@ def check_training(
 
 
 def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of an optimizer wrapper, changed to mixed precision if it has none yet.
+
+    Raises:
+        ConfigError: for another wrapper than MMEngine's or DriveMIM's.
+    """
     kind = optim_wrapper.get("type", "OptimWrapper")
     if kind == "OptimWrapper":
         return mixed_precision(optim_wrapper)
@@ -67,7 +73,11 @@ def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
-    """Refuse checkpoints between two updates: they would lack the accumulated gradients."""
+    """Refuse checkpoints between two updates of the weights: they would lack gradients.
+
+    Raises:
+        ConfigError: with the key of the interval, and the next multiple.
+    """
     counts = cfg.optim_wrapper.get("accumulative_counts", 1)
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     intervals = {}
@@ -80,8 +90,8 @@ def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
         whole = training_length(cfg)
         if checkpoint.get("save_best") and not (whole and whole.by_epoch):
             intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
-            for place, (_, interval) in enumerate(cfg.train_cfg.get("dynamic_intervals") or ()):
-                intervals[f"train_cfg.dynamic_intervals.{place}.1"] = interval
+            for number, (_, interval) in enumerate(cfg.train_cfg.get("dynamic_intervals") or ()):
+                intervals[f"train_cfg.dynamic_intervals.{number}.1"] = interval
     # The last checkpoint is always written.
     length = "--iterations" if is_scaled else "train_cfg.max_iters"
     intervals[length] = cfg.train_cfg.get("max_iters") or 0

@@ -28,7 +28,7 @@ class Length:
     epoch_length: int | None = None
 
     def of(self, by_epoch: bool) -> int | None:
-        """Return the length in epochs or in iterations; None if unknown."""
+        """Return the length in epochs if ``by_epoch``, or else in iterations; None if unknown."""
         if by_epoch == self.by_epoch:
             return self.units
         if not by_epoch:
@@ -36,7 +36,7 @@ class Length:
         return max(1, round(self.units / self.epoch_length)) if self.epoch_length else None
 
     def to_train_longer(self) -> str:
-        """Return how a run is continued beyond this length."""
+        """Return the part of a message that says how to train beyond this length."""
         if self.by_epoch:
             return (
                 f"set a larger {self.key} with --cfg-options, and the ends of the schedules with it"

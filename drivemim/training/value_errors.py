@@ -1,4 +1,4 @@
-"""Errors that wrong values in a config raise where no check knows them."""
+"""One-line errors for wrong values in a config that no check has found."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from drivemim.training.work_dir import MarkBegin
 _OF_VALUES = (
     AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-"""Errors that wrong values in a config raise where nothing checks them."""
+"""Types of errors that a wrong value in a config may raise if no check finds it first."""
 _PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 """Password in an address."""
 
 
 @contextmanager
 def errors_of_values(mark: MarkBegin) -> Iterator[None]:
-    """Turn the error of a value that no check knows, up to the first iteration, into one line.
+    """Turn an error up to the end of the first iteration into one line, if it may be a value's.
+
+    Errors whose cause is not a value of the config stay as they are: those of memory, of killed
+    workers, and with several processes every ``RuntimeError``.
+
+    Args:
+        mark: hook that knows whether the first iteration has ended.
 
     Raises:
-        ConfigError: with the error and where it was raised.
+        ConfigError: with the error, and the line that raised it.
     """
     try:
         yield

@@ -24,25 +24,26 @@ from drivemim.process_ends import process_rank
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 NEWEST = "newest"
+"""Value of ``resume`` that means the newest complete checkpoint in the run's folder."""
 _LOCK = ".lock"
+"""File in a run's folder that the run locks."""
 _LOGS = re.compile(r"\d{8}_\d{6}")
 """Name of a folder of logs: the time when its run began."""
 _CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
-
-
-# What MMEngine's hook writes, unlike a ``best_model.pth`` of the user's: the best so far, and those
-# published with a part of their checksum.
+"""Names that show an earlier run: checkpoints, and MMEngine's file with the last one's path."""
+# Names that MMEngine's hook writes: regular checkpoints, the best so far, and published ones with a
+# part of their checksum. A user's own ``best_model.pth`` has no such name.
 _WRITTEN = re.compile(
     r"(best_.+_)?(iter|epoch)_\d+\.pth|(best_.+_)?(iter|epoch)_\d+-[0-9a-f]{8}\.pth|last_checkpoint"
 )
 
 
 class MarkBegin(Hook):
-    """Note that a run was not refused: training or a test is about to do its first iteration.
+    """Note that a run has begun, so that it can no longer be refused, and that it has iterated.
 
     Attributes:
-        is_begun: whether it is.
-        has_iterated: whether a first iteration, of training, validation or test, has ended.
+        is_begun: whether training has data for its first iteration, or a validation or test begins.
+        has_iterated: whether an iteration of training, validation or test has ended without error.
     """
 
     priority = "LOWEST"
@@ -70,10 +71,10 @@ class MarkBegin(Hook):
 
 @contextmanager
 def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
-    """Remove the logs of a run that ends before it begins, and the folders made for them.
+    """Remove the logs of a run that is refused before it begins, and the folders made for them.
 
-    MMEngine's Runner makes them when it is built, although a wrong checkpoint or data set may
-    refuse the run afterwards.
+    MMEngine's Runner makes logs and folders when it is built. The run may be refused afterwards,
+    for example because of a wrong checkpoint or data set.
 
     Args:
         work_dir: folder of the run.
@@ -91,7 +92,8 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
     finally:
         if not mark.is_begun and folder.is_dir() and is_main_process():
             for (kind, name), instance in run_instances().items():
-                # A run that began in the same second may have had the name before.
+                # An instance from before stays: a run that began in the same second gave it the
+                # name.
                 if instances.get((kind, name)) is not instance:
                     forget_instance(kind, name)
             for path in set(folder.iterdir()) - before:
@@ -104,18 +106,18 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
 
 @contextmanager
 def only_run_in(work_dir: str | Path, launcher: str = "none") -> Iterator[None]:
-    """Lock a folder for the time of a run, so that no second run writes into it.
+    """Lock a folder during a run, so that no second run writes into it.
 
-    The system unlocks it when the process ends, however that happens. On file systems that cannot
-    lock files, nothing happens.
+    The operating system unlocks the folder when the process ends, even if it is killed. On file
+    systems that cannot lock files, the folder is not locked.
 
     Args:
         work_dir: folder of the run.
         launcher: what started the processes; rank 0 holds the lock.
 
     Raises:
-        ConfigError: if another run is going on in the folder, or it cannot be locked because a
-            folder has the name of the file.
+        ConfigError: if another run is going on in the folder, or a folder has the name of the file
+            to lock.
     """
     if process_rank(launcher) > 0:
         yield
@@ -145,11 +147,11 @@ def only_run_in(work_dir: str | Path, launcher: str = "none") -> Iterator[None]:
 
 
 def refuse_second_run(work_dir: str | Path, launcher: str = "none") -> None:
-    """Refuse a folder in which another run is going on, before anything else is said about it.
+    """Refuse a folder in which another run is going on, before any other check of the folder.
 
     Args:
         work_dir: folder of the run; nothing is written there.
-        launcher: what started the processes; rank 0 looks.
+        launcher: what started the processes; only rank 0 checks.
 
     Raises:
         ConfigError: if another run is going on in the folder, or it cannot be locked.
@@ -190,7 +192,7 @@ class RemoveEarlierRun(Hook):
 
 
 def check_kept(cfg: Config, removed: Iterable[Path]) -> None:
-    """Refuse to remove a file that a run reads: weights to start from, a teacher's, or an index.
+    """Refuse to remove a file that a run reads: initial weights, a teacher's weights, or an index.
 
     Args:
         cfg: config of the run.
@@ -211,7 +213,7 @@ def check_kept(cfg: Config, removed: Iterable[Path]) -> None:
 
 
 def checkpoint_folder(cfg: Config) -> Path:
-    """Return where a run's checkpoint hook writes, the run's folder unless it has another."""
+    """Return the folder where a run's checkpoint hook writes: the run's own by default."""
     out_dir = ((cfg.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
     work_dir = Path(cfg.work_dir)
     if not out_dir or str(out_dir) == str(work_dir.absolute()):
@@ -227,7 +229,7 @@ def choose_checkpoint(
     config: Path | None = None,
     overwrite: bool = False,
 ) -> Path | None:
-    """Return the checkpoint to resume from, if the run's folder allows that.
+    """Choose the checkpoint to resume from; refuse a folder with another run.
 
     Args:
         resume: a checkpoint, ``NEWEST`` for the newest complete one in ``folder``, or None to
@@ -237,21 +239,26 @@ def choose_checkpoint(
         config: config of an earlier run that this one would overwrite, None if there is none.
         overwrite: start from the beginning in place of an earlier run.
 
+    Returns:
+        The checkpoint; None to start from the beginning.
+
     Raises:
-        CheckpointError: if there is no such checkpoint, or none in the folder is complete.
-        ConfigError: if the run would write its checkpoints among those of another run.
+        CheckpointError: if the checkpoint does not exist, or none in the folder is complete.
+        ConfigError: if the run would write its checkpoints among those of another run, or if
+            ``resume`` and ``overwrite`` are both given.
     """
     if overwrite and resume is not None:
         raise ConfigError("--resume and --overwrite contradict each other: give one")
-    there = _checkpoints(folder, (hook or {}).get("filename_tmpl"))
-    names = ", ".join(there[:3]) + (f" and {len(there) - 3} more" if len(there) > 3 else "")
+    existing = _checkpoints(folder, (hook or {}).get("filename_tmpl"))
+    more = f" and {len(existing) - 3} more" if len(existing) > 3 else ""
+    names = f"{', '.join(existing[:3])}{more}"
     if resume is None:
         if not overwrite:
             _check_empty(folder, names, config)
         return None
     if str(resume) == NEWEST:
         newest = newest_checkpoint(folder)
-        if newest is None and there:
+        if newest is None and existing:
             raise CheckpointError(
                 f"--resume: none of the checkpoints in {folder} ({names}) is a complete "
                 "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, start from the "
@@ -263,19 +270,19 @@ def choose_checkpoint(
     path = Path(resume)
     if not path.is_file():
         raise CheckpointError(f"--resume: {describe_missing('checkpoint', path)}")
-    _check_others(path, folder, there)
+    _check_others(path, folder, existing)
     return path
 
 
 def read_progress(checkpoint: Path) -> dict[str, Any]:
-    """Read how far a checkpoint's run got.
+    """Read how far the run of a checkpoint had got.
 
     Returns:
-        Its ``meta``, with ``iter`` and ``epoch``, and ``epoch_length``, the iterations per epoch of
-        the run that wrote it; None if unknown.
+        The checkpoint's ``meta``, with ``iter`` and ``epoch``. Its ``epoch_length`` is the number
+        of iterations per epoch of the run that wrote it, or None if unknown.
 
     Raises:
-        CheckpointError: if it cannot be read, or no run can resume from it.
+        CheckpointError: if the checkpoint cannot be read, or no run can resume from it.
     """
     content = read_checkpoint(checkpoint)
     meta = content.get("meta") if isinstance(content, dict) else None
@@ -291,7 +298,7 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
 
 
 def _epoch_length(content: Mapping[str, Any]) -> int | None:
-    """Return the iterations per epoch that MMEngine recorded; None if it did not."""
+    """Return the iterations per epoch, from MMEngine's record of both lengths; None if unknown."""
     hub = content.get("message_hub")
     info = hub.get("runtime_info") if isinstance(hub, Mapping) else None
     counts = [info.get(f"max_{unit}") for unit in ("iters", "epochs")] if info else []
@@ -311,17 +318,18 @@ def _checkpoints(folder: Path, template: str | None) -> list[str]:
 
 
 def _own_names(template: str | None) -> re.Pattern[str]:
-    """Return the pattern of the names that a checkpoint hook's own template gives."""
+    """Return the pattern of the names that a hook's ``filename_tmpl`` gives; none without it."""
     return re.compile(re.escape(template or "").replace(re.escape("{}"), r"\d+"))
 
 
 def _number(name: str) -> int:
+    """Return the iteration or epoch in the name of a checkpoint; -1 for other names."""
     match = _CHECKPOINT.fullmatch(name)
     return int(match[2]) if match and match[2] else -1
 
 
 def _check_empty(folder: Path, names: str, config: Path | None) -> None:
-    """Refuse a folder that has checkpoints, or else a config, of an earlier run."""
+    """Refuse a folder that has checkpoints, or at least a config, of an earlier run."""
     if names:
         raise ConfigError(
             f"{folder} has checkpoints of an earlier run ({names}); go on from the newest with "
@@ -334,17 +342,18 @@ def _check_empty(folder: Path, names: str, config: Path | None) -> None:
         )
 
 
-def _check_others(path: Path, work_dir: Path, there: list[str]) -> None:
-    """Refuse to resume where later checkpoints, or those of another run, would stay."""
+def _check_others(path: Path, work_dir: Path, existing: list[str]) -> None:
+    """Refuse to resume if later checkpoints, or those of another run, would stay in the folder."""
     inside = path.resolve().parent == work_dir.resolve()
-    if not inside and there:
+    if not inside and existing:
         raise ConfigError(
-            f"--resume {path}: {work_dir} has checkpoints of another run ({there[0]}), and new "
+            f"--resume {path}: {work_dir} has checkpoints of another run ({existing[0]}), and new "
             "ones would lie among them; name another --work-dir"
         )
     kind = path.name.partition("_")[0]
-    later = [name for name in there if name.startswith(kind) and _number(name) > _number(path.name)]
-    if inside and _number(path.name) >= 0 and later:
+    number = _number(path.name)
+    later = [name for name in existing if name.startswith(kind) and _number(name) > number]
+    if inside and number >= 0 and later:
         raise ConfigError(
             f"--resume {path}: {work_dir} has later checkpoints ({later[0]}), which would stay "
             "among the new ones; go on from the newest with --resume alone, or name another "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 from in_process import run_script
@@ -10,7 +11,7 @@ from mmengine.logging import MMLogger
 
 from drivemim.errors import ConfigError
 from drivemim.registry import VISBACKENDS
-from drivemim.training.loggers import WandbLogger, add_loggers
+from drivemim.training.loggers import MLflowLogger, WandbLogger, add_loggers, failures_reported
 from drivemim.training.run import train
 
 WANDB = """
@@ -39,7 +40,7 @@ def toy(repository):
 @pytest.fixture
 def wandb(tmp_path, monkeypatch):
     """A package ``wandb`` that notes its calls in a file."""
-    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages").mkdir(exist_ok=True)
     (tmp_path / "packages" / "wandb.py").write_text(WANDB)
     monkeypatch.syspath_prepend(tmp_path / "packages")
     yield tmp_path / "packages" / "calls.jsonl"
@@ -92,7 +93,10 @@ def test_a_config_without_a_visualizer_keeps_its_files(wandb):
         "type": "Visualizer",
         "vis_backends": [
             {"type": "LocalVisBackend"},
-            {"type": "drivemim.WandbLogger", "init_kwargs": {"name": "night"}},
+            {
+                "type": "drivemim.WandbLogger",
+                "init_kwargs": {"name": "night", "allow_val_change": True},
+            },
         ],
     }
 
@@ -102,7 +106,7 @@ def mlflow(tmp_path, monkeypatch):
     """Write a package ``mlflow`` with these lines."""
 
     def write(*lines):
-        (tmp_path / "packages").mkdir()
+        (tmp_path / "packages").mkdir(exist_ok=True)
         (tmp_path / "packages" / "mlflow.py").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(tmp_path / "packages")
         monkeypatch.delitem(sys.modules, "mlflow", raising=False)
@@ -136,6 +140,23 @@ def test_mlflow_gets_pictures_by_step_at_an_address_that_no_file_has(mlflow, tmp
     assert written.pictures == [
         ("pixels", "reconstruction_0_3.png"), ("pixels", "reconstruction_0_6.png"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_a_failed_run_is_not_shown_as_finished(mlflow, tmp_path, error, status):
+    mlflow("ends = []", "end_run = ends.append", "get_tracking_uri = lambda: 'x'")
+    loggers = {"MLflowLogger": MLflowLogger(str(tmp_path)), "WandbLogger": None}
+    import mlflow as written
+
+    loggers["MLflowLogger"]._mlflow, loggers["MLflowLogger"]._env_initialized = written, True
+    runner = SimpleNamespace(visualizer=SimpleNamespace(get_backend=loggers.get))
+    with pytest.raises(type(error)), failures_reported(runner):
+        raise error
+    with failures_reported(runner):
+        pass
+    assert written.ends == [status]
 
 
 def test_a_logger_that_does_not_start_is_one_line(toy, mlflow, tmp_path):

@@ -24,6 +24,7 @@ class AtomicBackend(LocalBackend):
     """Local files that are written atomically and removed only on request."""
 
     def __init__(self) -> None:
+        # inode by path: a file that is written again has another inode
         self._to_remove: dict[str, int] = {}
 
     def put(self, obj: Any, filepath: str | Path) -> None:
@@ -66,7 +67,7 @@ class AtomicCheckpoint(CheckpointHook):
         super().__init__(**kwargs)
 
     def before_train(self, runner: Any) -> None:
-        """Find the folder and delete partial files that a killed run left there."""
+        """Determine the output folder, and delete partial files that a killed run left there."""
         super().before_train(runner)
         if is_main_process():
             for partial in Path(self.out_dir).glob(".*.partial"):
@@ -89,25 +90,25 @@ class AtomicCheckpoint(CheckpointHook):
             super().after_val_epoch(runner, metrics)
 
     def save_between(self, runner: Any, number: int, *, epoch: int, iteration: int) -> None:
-        """Save a checkpoint that no interval asks for, like those that one does.
+        """Save a checkpoint between the regular ones, which the hook saves at its intervals.
 
-        It counts among ``max_keep_ckpts``, in resumed runs, too.
+        Like a regular checkpoint, it counts towards ``max_keep_ckpts``, also after a resume.
 
         Args:
             runner: the run.
-            number: number in the name of the file: of the iterations, or of the epochs.
+            number: number in the file's name: iterations, or epochs if the hook counts epochs.
             epoch: epochs that ended.
             iteration: iterations that ended.
 
         Raises:
-            CheckpointError: if it cannot be written; the previous one is intact.
+            CheckpointError: if the file cannot be written; the previous checkpoint is intact.
         """
         path = Path(self.out_dir) / self.filename_tmpl.format(number)
-        previous: list[Path] = []
+        surplus: list[Path] = []  # the oldest checkpoint, if there are ``max_keep_ckpts``
         if self.max_keep_ckpts > 0 and number not in self.keep_ckpt_ids:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
                 oldest = self.keep_ckpt_ids.popleft()
-                previous.append(Path(self.out_dir) / self.filename_tmpl.format(oldest))
+                surplus.append(Path(self.out_dir) / self.filename_tmpl.format(oldest))
             self.keep_ckpt_ids.append(number)
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
         self.last_ckpt = str(path)
@@ -125,11 +126,16 @@ class AtomicCheckpoint(CheckpointHook):
             if is_main_process():
                 write_bytes(Path(runner.work_dir) / "last_checkpoint", self.last_ckpt.encode())
         if is_main_process():
-            for each in previous:
+            for each in surplus:
                 each.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        """Carry out removals once the new checkpoint is written; keep the files if it fails.
+
+        Raises:
+            CheckpointError: if the checkpoint cannot be written.
+        """
         try:
             yield
         except OSError as error:

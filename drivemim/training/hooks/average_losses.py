@@ -15,6 +15,7 @@ from drivemim.registry import HOOKS
 class AverageLosses(Hook):
     """Replace every logged loss by its mean over all processes, before anything logs it."""
 
+    # after StopOnNonFiniteLoss (0), before MMEngine's hooks, which log the losses (from 10 on)
     priority = 5
 
     def after_train_iter(
@@ -25,7 +26,7 @@ class AverageLosses(Hook):
             return
         names = sorted(outputs)
         device = torch.as_tensor(outputs[names[0]]).device
-        means = [float(torch.as_tensor(outputs[name]).detach()) for name in names]
-        values = torch.tensor(means, device=device)
-        dist.all_reduce(values, op="mean")
-        outputs.update(zip(names, values, strict=True))
+        own = [float(torch.as_tensor(outputs[name]).detach()) for name in names]
+        means = torch.tensor(own, device=device)
+        dist.all_reduce(means, op="mean")
+        outputs.update(zip(names, means, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class CheckAgreement(Hook):
             example when a run is resumed or a detector is tested.
     """
 
-    priority = 8  # before StrictLoad, which names tensors but not classes
+    priority = 8  # before StrictLoad (10), which would name tensors in place of classes
 
     def __init__(self, compare_checkpoint: bool = False) -> None:
         self.compare_checkpoint = compare_checkpoint
@@ -57,7 +58,7 @@ class CheckAgreement(Hook):
         """Compare the settings of model, data and evaluation.
 
         Raises:
-            ConfigError: naming the settings.
+            ConfigError: if settings do not fit together; the message names them.
         """
         model = bare_model(runner.model)
         loaders = built_loaders(runner)
@@ -72,9 +73,9 @@ class CheckAgreement(Hook):
         warnings: list[str | None] = []
         if len(loaders) == 2:
             names = ("train_dataloader", "val_dataloader")
-            two = (loaders[names[0]].dataset, loaders[names[1]].dataset)
-            check_same_classes(*two, names)
-            warnings.append(warn_of_copies(*two, names))
+            datasets = (loaders[names[0]].dataset, loaders[names[1]].dataset)
+            check_same_classes(*datasets, names)
+            warnings.append(warn_of_copies(*datasets, names))
         check_strides(model)
         evaluated = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
         warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", evaluated)))
@@ -92,13 +93,13 @@ class CheckAgreement(Hook):
             warnings.append(check_scaled_rate(runner.cfg))
             warnings.append(warn_of_ignored(runner.cfg, loaders["train_dataloader"].dataset))
         for warning in filter(None, warnings):
-            print_log(warning, "current", level=30)
+            print_log(warning, "current", level=logging.WARNING)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Compare the checkpoint's classes with the data set's.
 
         Raises:
-            ConfigError: with both lists.
+            ConfigError: if the lists of classes differ; the message has both.
         """
         classes: Any = checkpoint
         for key in ("meta", "dataset_meta", "classes"):

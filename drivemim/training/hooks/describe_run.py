@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 
 from drivemim.compat import built_loaders
@@ -15,14 +15,15 @@ from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.report_clips import clip_datasets
 
 _PARTS = ("encoder", "decoder", "target", "backbone", "neck", "bbox_head", "rpn_head", "roi_head")
-
+"""Attributes of a model whose classes are logged."""
 _LOADERS = {"train_dataloader": "training images", "val_dataloader": "validation images"}
+"""Data loaders whose images are counted, with the words for these images."""
 _SHOWN = 10
 """Number of classes that are listed."""
 
 
 class DescribeRun(Hook):
-    """Log model, masks, inputs, batch size and schedule: one line each."""
+    """Log a line each about the data, the model, the masks, the inputs and the training."""
 
     priority = "VERY_HIGH"
 
@@ -42,7 +43,10 @@ class DescribeRun(Hook):
 
 
 class LogFirstIteration(Hook):
-    """Log the losses of a run's first iteration, although MMEngine logs only every tenth."""
+    """Log the losses of a run's first iteration, although MMEngine logs only every tenth.
+
+    A run without MMEngine's ``LoggerHook`` logs none.
+    """
 
     priority = "LOW"  # after the hooks that note losses and times
 
@@ -52,23 +56,26 @@ class LogFirstIteration(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Log once."""
+        """Log the first iteration, unless MMEngine does."""
         if not self._is_first:
             return
         self._is_first = False
-        logger = (runner.cfg.get("default_hooks") or {}).get("logger") or {}
-        interval = logger.get("interval", 1)
-        # MMEngine logs the end of a pass over the data, too.
-        ends = self.end_of_epoch(runner.train_dataloader, batch_idx) and (
-            not logger.get("ignore_last", True) or len(runner.train_dataloader) <= interval
+        logger = next((each for each in runner.hooks if isinstance(each, LoggerHook)), None)
+        if logger is None:
+            return
+        # MMEngine itself logs the last iteration of a pass over the data.
+        is_logged_last = self.end_of_epoch(runner.train_dataloader, batch_idx) and (
+            not logger.ignore_last or len(runner.train_dataloader) <= logger.interval
         )
-        if not ends and not self.every_n_inner_iters(batch_idx, interval):
+        if not is_logged_last and not self.every_n_inner_iters(batch_idx, logger.interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             print_log(line, logger="current")
 
 
 def _describe_data(loaders: Mapping[str, Any]) -> str | None:
-    """Return the size and classes of a detector's data; None for others, such as clips.
+    """Return the line about the size and classes of a detector's data.
+
+    None for data without classes, and for clips, which ``ReportClips`` describes.
 
     Args:
         loaders: data loaders by their names in the config.
@@ -87,6 +94,7 @@ def _describe_data(loaders: Mapping[str, Any]) -> str | None:
 
 
 def _describe_model(model: Any) -> str:
+    """Return the line about a model: its class, its parts and its number of parameters."""
     parts = [
         f"{name} {type(part).__name__}"
         for name in _PARTS
@@ -104,7 +112,7 @@ def _describe_model(model: Any) -> str:
 
 
 def _describe(config: Mapping[str, Any]) -> str:
-    """Return the type and the simple settings of a config's dict."""
+    """Return the type in a config's dict, and those of its settings that are text or numbers."""
     settings = ", ".join(
         f"{key}={value}"
         for key, value in config.items()
@@ -114,7 +122,7 @@ def _describe(config: Mapping[str, Any]) -> str:
 
 
 def _describe_inputs(record: Mapping[str, Any]) -> str:
-    """Return what masks, targets and decoder read besides images, and which of them do.
+    """Return the line about what is read besides images, such as boxes, and by which parts.
 
     Args:
         record: record of the pretraining, from ``describe_pretraining``.
@@ -130,6 +138,7 @@ def _describe_inputs(record: Mapping[str, Any]) -> str:
 
 
 def _describe_training(cfg: Any) -> str:
+    """Return the line about batch size, length, optimizer and schedulers."""
     batch = cfg.train_dataloader.get("batch_size", 1)
     sizes = [f"batch size {batch}"]
     if (processes := get_world_size()) > 1:
@@ -149,7 +158,7 @@ def _describe_training(cfg: Any) -> str:
 
 
 def _describe_rate(cfg: Any, rate: Any) -> str:
-    """Return the learning rate after MMEngine has scaled it with the batch size."""
+    """Return the learning rate as text; if MMEngine scales it with the batch size, both rates."""
     scale = cfg.get("auto_scale_lr") or {}
     batch = get_world_size() * cfg.train_dataloader.get("batch_size", 1)
     base = scale.get("base_batch_size")

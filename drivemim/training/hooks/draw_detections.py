@@ -45,14 +45,14 @@ class DrawDetections(Hook):
         self.count = count
         self.min_score = min_score
         self._chosen: set[int] = set()
-        # Two colours need no names.
+        # Names to write beside scores; None for pedestrian and vehicle, which have a colour each.
         self._classes: tuple[str, ...] | None = None
 
     def before_test(self, runner: Any) -> None:
         """Choose the images."""
         length = len(runner.test_dataloader.dataset)
-        places = np.linspace(0, length - 1, min(self.count, length))
-        self._chosen = {round(float(place)) for place in places}
+        numbers = np.linspace(0, length - 1, min(self.count, length))
+        self._chosen = {round(float(number)) for number in numbers}
         dataset = runner.test_dataloader.dataset
         classes = tuple((getattr(dataset, "metainfo", None) or {}).get("classes") or CLASSES)
         self._classes = None if classes == CLASSES else classes
@@ -67,13 +67,19 @@ class DrawDetections(Hook):
         """Draw the chosen images of the batch."""
         rank, processes = get_dist_info()
         batch_size = runner.test_dataloader.batch_size
-        for place, sample in enumerate(outputs or ()):
+        for row, sample in enumerate(outputs or ()):
             # The sampler assigns the images to the processes in turn.
-            number = (batch_idx * batch_size + place) * processes + rank
+            number = (batch_idx * batch_size + row) * processes + rank
             if number in self._chosen:
                 self._draw(number, sample)
 
     def _draw(self, number: int, sample: Any) -> None:
+        """Draw detections and annotated objects of one image, and write the picture.
+
+        Args:
+            number: the image's index in the data set.
+            sample: the image's ``DetDataSample``.
+        """
         image = read_image(
             Path(sample.img_path), token=sample.frame_token, stored=tuple(sample.ori_shape[:2])
         )

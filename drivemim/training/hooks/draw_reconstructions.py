@@ -22,8 +22,8 @@ class DrawReconstructions(InspectionHook):
     the same every time. The training itself does not change.
 
     Args:
-        interval: iterations between pictures; None for 20 times in the run. The last iteration
-            always has pictures.
+        interval: pictures are drawn every ``interval`` iterations, and after the last one; None
+            for 20 times in the run.
         clips: number of clips.
         width: largest width of a picture, pixels.
 

@@ -13,19 +13,21 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 _ITERATIONS = 10
+"""Number of counted iterations after which the estimate is logged."""
 _SECONDS = 20.0
-"""The estimate is logged after so many iterations, or earlier if they take longer than this."""
+"""Time of the counted iterations after which the estimate is logged with fewer of them."""
 
 
 class WaitForData(Hook):
     """Measure the time between iterations, in which MMEngine's loop loads the next batch.
 
-    MMEngine's own ``data_time`` includes hooks that come after its timer, such as probes. This one
-    is the first hook before an iteration. The hook that uses it comes last after an iteration, and
-    calls ``end_iteration``.
+    MMEngine's own ``data_time`` includes the time of hooks that run after its timer, such as
+    probes. This hook is the first to run before an iteration. The hook that uses the times must be
+    the last to run after an iteration, and call ``end_iteration``.
 
     Attributes:
-        last: seconds before the latest iteration; 0 before the first one.
+        last: seconds from the end of the previous iteration to the beginning of the latest one; 0
+            for the first iteration.
     """
 
     priority = "HIGHEST"
@@ -49,14 +51,14 @@ def prefetched_iterations(num_workers: int, prefetch_factor: int | None) -> int:
 
 
 class EstimateRun(Hook):
-    """Log once how long the run will take, the fraction of loading, and the memory in use.
+    """Log once how long the run will take, how much of it waits for data, and the peak memory.
 
-    The first iteration is not counted, because it is slower than the others, nor are those whose
-    batches the workers load meanwhile. Validations are not counted, either. Data loader workers
-    have memory of their own, which is not counted.
+    The first iteration is not counted, because it is slower than the others. The iterations whose
+    batches the workers load during the first one are not counted, because they do not wait for
+    data. The time of validations and the memory of data loader workers are not counted, either.
 
     Args:
-        waits: the hook that measures the waits.
+        waits: the hook that measures the time between iterations, to be registered as well.
     """
 
     priority = "LOWEST"
@@ -70,7 +72,7 @@ class EstimateRun(Hook):
         self._uncounted = 1
 
     def before_train(self, runner: Any) -> None:
-        """Find how many iterations do not count."""
+        """Find how many iterations are not counted."""
         loader = runner.train_dataloader
         self._uncounted += prefetched_iterations(loader.num_workers, loader.prefetch_factor)
 
@@ -79,7 +81,7 @@ class EstimateRun(Hook):
         self._validation = time.perf_counter()
 
     def after_val(self, runner: Any) -> None:
-        """Leave the validation out."""
+        """Subtract the time of the validation."""
         if self._begin is not None:
             self._begin += time.perf_counter() - self._validation
         self._waits.end_iteration()
@@ -105,7 +107,7 @@ class EstimateRun(Hook):
                 describe_estimate(elapsed / self._count, self._loading / elapsed, left),
                 logger="current",
             )
-            self._count = _ITERATIONS + 1
+            self._count = _ITERATIONS + 1  # logged
 
 
 def describe_estimate(seconds: float, loading: float, left: int) -> str:
@@ -113,12 +115,12 @@ def describe_estimate(seconds: float, loading: float, left: int) -> str:
 
     Args:
         seconds: mean time of an iteration.
-        loading: part of it that waits for data, 0 to 1.
+        loading: fraction of this time that waits for data; printed as 100 % at most.
         left: iterations until the end.
 
     Returns:
-        Such as ``estimate: 0.58 s per iteration (4 % waiting for data), about 0:29:10 for the
-        remaining 2,990; peak memory 1.9 GiB without data loader workers``.
+        A line such as ``estimate: 0.58 s per iteration (4 % waiting for data), about 0:29:10 for
+        the remaining 2,990, without validations; peak memory 1.9 GiB without data loader workers``.
     """
     until_end = timedelta(seconds=round(seconds * left))
     memory = f"peak memory {_peak_memory() / 2**30:.1f} GiB without data loader workers"

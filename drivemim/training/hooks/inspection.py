@@ -1,4 +1,4 @@
-"""Base class of hooks that look at a pretrainer now and then, without changing the training."""
+"""Base class of hooks that inspect a pretrainer at intervals, without changing the training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from drivemim.errors import ConfigError, check_whole_number
 from drivemim.training.bare_model import bare_model, evaluation_mode
 
 _TIMES = 20
-"""Number of times in a run if no interval is set."""
+"""Number of inspections in a run if no interval is set."""
 
 
 class InspectionHook(Hook):
     """Call ``inspect`` on the main process, with the pretrainer in evaluation mode.
 
     Args:
-        interval: iterations from one time to the next; None for 20 times in the run. The last
-            iteration always has one.
+        interval: the model is inspected every ``interval`` iterations, and after the last one;
+            None for 20 times in the run.
 
     Raises:
         ConfigError: if the interval is not positive.
@@ -50,12 +50,12 @@ class InspectionHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Inspect the model, if it is time."""
+        """Inspect the model if this iteration is due."""
         if self.is_due(runner, runner.iter + 1):
             self.look(runner, runner.iter + 1)
 
     def is_due(self, runner: Any, iteration: int) -> bool:
-        """Return whether the model is inspected after so many iterations."""
+        """Return whether the model is inspected after this number of iterations."""
         interval = self.interval or max(1, runner.max_iters // _TIMES)
         return iteration % interval == 0 or iteration == int(runner.max_iters)
 
@@ -71,7 +71,7 @@ class InspectionHook(Hook):
         raise NotImplementedError
 
     def inspect(self, runner: Any, model: Any, iteration: int) -> None:
-        """Send what the model does to the run's loggers.
+        """Compute pictures or scalars with the model, and send them to the run's loggers.
 
         Args:
             runner: the run.

@@ -19,15 +19,17 @@ from drivemim.transfer.initial_weights import backbone_config, load_initial_weig
 class LoadBackbone(Hook):
     """Load a backbone strictly before the first iteration.
 
-    The features of an exported backbone are verified too; see ``load_weights``. A detector that is
-    evaluated on images which the backbone's pretraining saw is warned of; see ``seen_evaluation``.
+    The features of an exported backbone are verified too; see ``load_weights``. A warning is logged
+    if a detector is evaluated on images that the backbone's pretraining saw; see
+    ``seen_evaluation``.
 
     Args:
         checkpoint: ``.safetensors`` file of ``drivemim export``, the ``.pth`` beside it,
             or a checkpoint of any origin whose backbone fits; also an address that MMEngine
             downloads.
-        prefix: prefix of the names to take from a checkpoint.
-        whole: whether a pretraining run's own checkpoint fills the whole pretrainer.
+        prefix: prefix of the backbone's tensors in a checkpoint.
+        whole: whether a pretraining run's own checkpoint fills the whole pretrainer, with the
+            decoder, instead of the encoder alone.
     """
 
     priority = "VERY_HIGH"
@@ -38,7 +40,7 @@ class LoadBackbone(Hook):
         self.whole = whole
 
     def before_train(self, runner: Any) -> None:
-        """Load the backbone, unless a resumed run's checkpoint already holds it."""
+        """Load the backbone, unless a resumed run's checkpoint holds it; warn of seen images."""
         if runner.iter == 0:
             self._load(runner)
         if is_main_process() and not is_pretrainer(runner.cfg.get("model") or {}):

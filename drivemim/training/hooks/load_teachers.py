@@ -1,4 +1,4 @@
-"""Hook that gives frozen teachers, whose features are a target, their weights."""
+"""Hook that loads the weights of frozen teachers, whose features a pretraining predicts."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ class LoadTeachers(Hook):
         """
         model = bare_model(runner.model)
         targets = {f"model.{name}": each for name, each in model.named_modules()}
-        for place, target in targets.items():
+        for key, target in targets.items():
             if not isinstance(target, FeatureTarget) or target.checkpoint is None:
                 continue
             resumed = is_resumed(runner)
             if resumed and not Path(target.checkpoint).is_file():
                 continue
             before = {name: each.clone() for name, each in target.teacher.state_dict().items()}
-            architecture = dict(walk(runner.cfg.model, "model")).get(f"{place}.teacher")
+            architecture = dict(walk(runner.cfg.model, "model")).get(f"{key}.teacher")
             with _as_encoder(model, target.teacher):
                 report = load_initial_weights(model, target.checkpoint, architecture=architecture)
             target.has_weights = True
             if not resumed:
-                runner.logger.info(f"{place}: {report}")
+                runner.logger.info(f"{key}: {report}")
             elif not _is_equal(before, target.teacher):
                 raise ConfigError(
-                    f"{place}.checkpoint={target.checkpoint} has another teacher than the run that "
+                    f"{key}.checkpoint={target.checkpoint} has another teacher than the run that "
                     "is resumed, whose checkpoint has its own; name the file that the run began "
                     "with, or begin another run"
                 )
@@ -67,7 +67,7 @@ def _is_equal(state: dict[str, torch.Tensor], module: nn.Module) -> bool:
 
 @contextmanager
 def _as_encoder(model: nn.Module, teacher: nn.Module) -> Iterator[None]:
-    """Let a teacher be a pretrainer's encoder, to load and verify it like one."""
+    """Put a teacher in the place of the encoder, so that it is loaded and verified like one."""
     encoder = model.encoder
     model.encoder = teacher
     try:

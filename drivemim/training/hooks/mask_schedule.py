@@ -16,7 +16,7 @@ from drivemim.registry import HOOKS
 from drivemim.training.bare_model import bare_model
 
 _SHAPES = ("linear", "cosine")
-# Number of points of a run at which the values are tried before it starts.
+# Number of points of a run at which the values are checked before it starts: every 5 % of the run.
 _TRIALS = 21
 
 
@@ -57,10 +57,10 @@ class Move:
 
     def value(self, progress: float) -> float:
         """Return the value after the fraction ``progress`` of the run."""
-        moved = min(max((progress - self.begin) / (self.until - self.begin), 0.0), 1.0)
+        weight = min(max((progress - self.begin) / (self.until - self.begin), 0.0), 1.0)
         if self.shape == "cosine":
-            moved = (1 - math.cos(math.pi * moved)) / 2
-        return self.start * (1 - moved) + self.end * moved
+            weight = (1 - math.cos(math.pi * weight)) / 2
+        return self.start * (1 - weight) + self.end * weight
 
 
 @HOOKS.register_module()
@@ -94,7 +94,7 @@ class MaskSchedule(Hook):
         self._is_training = False
 
     def before_run(self, runner: Any) -> None:
-        """Find the numbers and try the values that they will take."""
+        """Find the numbers, and check the values that they will take."""
         model = bare_model(runner.model)
         masking = getattr(model, "masking", None)
         if not isinstance(masking, MaskStrategy):
@@ -130,6 +130,7 @@ class MaskSchedule(Hook):
             self._set(runner)
 
     def _set(self, runner: Any) -> dict[str, float]:
+        """Set all numbers to their values at the current iteration; return the values by name."""
         progress = runner.iter / runner.max_iters
         return {
             move.name: self._numbers[move.name].set(move.value(progress)) for move in self.moves
@@ -159,7 +160,13 @@ class MaskSchedule(Hook):
 
 @dataclass(frozen=True, kw_only=True)
 class _Number:
-    """Place of a number: a strategy's argument, or an element of a list or dict argument."""
+    """A number that can be scheduled: a strategy's argument, or one in a list or dict argument.
+
+    Attributes:
+        owner: the strategy.
+        argument: name of its argument.
+        key: the number's key in a dict, or index in a list; None if the argument is the number.
+    """
 
     owner: MaskStrategy
     argument: str
@@ -183,11 +190,16 @@ class _Number:
         if isinstance(argument, Mapping):
             return {**argument, self.key: value}
         return type(argument)(
-            value if place == self.key else each for place, each in enumerate(argument)
+            value if index == self.key else each for index, each in enumerate(argument)
         )
 
 
 def _move(config: Mapping[str, Any]) -> Move:
+    """Build a move from its config.
+
+    Raises:
+        ConfigError: if a key is unknown or missing, or a value is outside its range.
+    """
     valid = {field.name for field in fields(Move)}
     for key in config:
         if key not in valid:
@@ -209,15 +221,15 @@ def _numbers_of(strategy: MaskStrategy, prefix: str = "") -> Iterator[tuple[str,
     """Yield every number of a strategy and its nested strategies, with its dotted path."""
     for argument, value in _arguments_of(strategy).items():
         if prefix and argument == "mask_ratio":
-            continue  # only the outermost strategy's mask ratio counts
-        parts: Mapping[Any, Any] = {None: value}
+            continue  # the outermost strategy's mask ratio applies to nested ones
+        elements: Mapping[Any, Any] = {None: value}
         if isinstance(value, Mapping):
-            parts = value
+            elements = value
         elif isinstance(value, (list, tuple)):
-            parts = dict(enumerate(value))
-        for key, part in parts.items():
+            elements = dict(enumerate(value))
+        for key, element in elements.items():
             path = f"{prefix}{argument}" if key is None else f"{prefix}{argument}.{key}"
-            if isinstance(part, MaskStrategy):
-                yield from _numbers_of(part, f"{path}.")
-            elif isinstance(part, (int, float)) and not isinstance(part, bool):
+            if isinstance(element, MaskStrategy):
+                yield from _numbers_of(element, f"{path}.")
+            elif isinstance(element, (int, float)) and not isinstance(element, bool):
                 yield path, _Number(owner=strategy, argument=argument, key=key)

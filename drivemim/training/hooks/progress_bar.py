@@ -1,4 +1,4 @@
-"""Hook that shows a progress bar in place of the lines of iterations, on a terminal."""
+"""Hook that shows a progress bar on a terminal, in place of MMEngine's lines of iterations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ITERATION = re.compile(r"(Iter|Epoch)\(train\) ")
 
 
 def _has_room(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal whose size is known: tqdm draws nothing without."""
+    """Return whether a stream is a terminal of known size; tqdm draws no bar without the size."""
     if not stream.isatty():
         return False
     try:
@@ -30,22 +30,23 @@ def _has_room(stream: TextIO) -> bool:
 class ProgressBar(Hook):
     """Show a bar with loss and remaining time, if the run's output is a terminal.
 
-    The lines of iterations are then in the log file only. All other lines stand above the bar.
-    Elsewhere, such as in a file or a notebook, nothing changes. ``TQDM_DISABLE=1`` in the
-    environment turns the bar off. The run closes it: ``contextlib.closing``.
+    With the bar, MMEngine's lines about iterations are in the log file only, and all other lines
+    are printed above the bar. If the output is not a terminal, but a file or a notebook, nothing
+    changes. ``TQDM_DISABLE=1`` in the environment turns the bar off. The caller must ``close`` the
+    hook after the run, also after an error, for example with ``contextlib.closing``.
     """
 
     priority = "VERY_LOW"
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
-        self._changed: list[logging.Handler] = []
+        self._replaced: list[logging.Handler] = []
 
     def close(self) -> None:
-        """End the bar, also after an error, and give the console its lines back."""
-        for handler in self._changed:
-            del handler.emit
-        self._changed = []
+        """End the bar, and let the console show the lines of iterations again."""
+        for handler in self._replaced:
+            del handler.emit  # the method of the handler's class applies again
+        self._replaced = []
         if self._bar is not None:
             self._bar.close()
 
@@ -69,7 +70,7 @@ class ProgressBar(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Move it on, with the loss of this iteration."""
+        """Advance the bar, and show the loss of this iteration."""
         if self._bar is None:
             return
         scalars = runner.message_hub.log_scalars
@@ -79,7 +80,7 @@ class ProgressBar(Hook):
         self._bar.update()
 
     def _write_above(self, handler: logging.StreamHandler[Any]) -> None:
-        """Let a handler of the console leave out iterations, and keep the bar below its lines."""
+        """Make a console handler print above the bar, and leave out the lines of iterations."""
         emit = handler.emit
 
         def emit_above(record: logging.LogRecord) -> None:
@@ -88,4 +89,4 @@ class ProgressBar(Hook):
                     emit(record)
 
         handler.emit = emit_above  # type: ignore[method-assign]
-        self._changed.append(handler)
+        self._replaced.append(handler)

@@ -19,6 +19,10 @@ class RecordPretraining(Hook):
 
     An export takes the record from the checkpoint, because the index may hold other frames by then.
     See ``drivemim.transfer.pretraining_record``.
+
+    Attributes:
+        resumed_meta: ``meta`` of the checkpoint that the run resumes from; None for a new run.
+        record: the record; None before training, and in all processes but the main one.
     """
 
     priority = "VERY_HIGH"
@@ -33,7 +37,7 @@ class RecordPretraining(Hook):
             self.resumed_meta = dict(checkpoint.get("meta") or {})
 
     def before_train(self, runner: Any) -> None:
-        """Make the record."""
+        """Make the record; a resumed run continues the record of its checkpoint."""
         if not is_main_process():
             return
         self.record = describe_pretraining(runner.cfg, get_world_size())

@@ -1,4 +1,4 @@
-"""Hook that reports a run's training clips and refuses data of which most is missing."""
+"""Hook that reports a run's training clips, and refuses data most of whose frames are missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from drivemim.registry import HOOKS
 from drivemim.training.bare_model import bare_model
 
 _FAR = 1.5
-"""Factor above which stretched images are warned of."""
+"""Change of the images' proportions above which the line about it is a warning."""
 
 
 @HOOKS.register_module()
@@ -29,8 +29,8 @@ class ReportClips(Hook):
     """Log one line per clip data set before the first iteration.
 
     The line gives the number of clips and the fraction of their frames that is valid. A second line
-    follows if ``image_size`` stretches images by more than 10 %; it suggests another size. It is a
-    warning above a factor of 1.5, which images have whose height and width were swapped. Training
+    follows if ``image_size`` stretches images by more than 10 %; it suggests another size. Above a
+    factor of 1.5, the second line is a warning: height and width were probably swapped. Training
     is refused if most frames are missing. Data sets without clips are skipped.
     """
 
@@ -81,10 +81,10 @@ def _check_seeds(loader: Any) -> None:
 
 
 def clip_datasets(dataset: Any) -> Iterator[ClipDataset]:
-    """Yield the clip data sets inside wrappers, in order."""
+    """Yield a data set if it has clips, or else the clip data sets that it wraps, in order."""
     if isinstance(dataset, ClipDataset):
         yield dataset
         return
-    for part in getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]:
-        if part is not None:
-            yield from clip_datasets(part)
+    for inner in getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]:
+        if inner is not None:
+            yield from clip_datasets(inner)

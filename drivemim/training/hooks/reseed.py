@@ -12,10 +12,11 @@ from mmengine.hooks import Hook
 from drivemim.registry import HOOKS
 
 _EPOCH = 1
+"""Fourth number of an epoch's seed; the seed of an iteration has three numbers."""
 
 
 def seed_everything(*entropy: int) -> None:
-    """Seed Python, NumPy and PyTorch (every device) from a few non-negative integers."""
+    """Seed Python, NumPy and PyTorch (every device) from one or more non-negative integers."""
     state = np.random.SeedSequence(entropy).generate_state(4)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))

@@ -23,7 +23,7 @@ class ResumeEpoch(Hook):
     """
 
     def __init__(self) -> None:
-        self._is_done = False
+        self._is_done = False  # only the first epoch of a resumed run has batches to skip
 
     def before_train_epoch(self, runner: Any) -> None:
         """Skip the batches of the epoch that were trained on before the checkpoint."""
@@ -33,17 +33,19 @@ class ResumeEpoch(Hook):
         self._is_done = True
         length = len(loop.dataloader)
         seen = loop.iter - loop.epoch * length
-        if not 0 < seen <= length:  # at the end of an epoch, or of data of another length
+        # 0: the checkpoint was written between two epochs. Other numbers outside the epoch: the run
+        # that wrote it had epochs of another length.
+        if not 0 < seen <= length:
             return
         print_log(
             f"The checkpoint was written after {seen} of {length} iterations of epoch "
             f"{loop.epoch + 1}: their batches are loaded again, but not trained on",
             "current",
         )
-        run, epoch = loop.run_iter, loop.epoch
+        train_on, epoch = loop.run_iter, loop.epoch
 
         def run_iter(idx: int, data_batch: Any) -> None:
             if loop.epoch > epoch or idx >= seen:
-                run(idx, data_batch)
+                train_on(idx, data_batch)
 
         loop.run_iter = run_iter

@@ -23,10 +23,11 @@ from drivemim.registry import HOOKS
 from drivemim.training.optimizer_settings import check_same_optimizer
 
 _KIND = "optimizer"
-"""Key of a checkpoint's ``meta`` with the class of its optimizer, or of each by name."""
-# Progress of a scheduler; everything else in its state are settings.
+"""Key of a checkpoint's ``meta``: class of the optimizer, or of several optimizers by name."""
+# Keys of a scheduler's state that change with its steps. All other keys are settings.
 _PROGRESS = frozenset({"last_step", "_global_step", "_last_value"})
-# Progress of a scheduler that follows results, and the length of the training.
+# The same for a scheduler that follows results, such as ReduceOnPlateauLR. Its ``end`` is the
+# length of the training, which may differ from the checkpoint's.
 _RESULTS = _PROGRESS | {"best", "num_bad_epochs", "cooldown_counter", "end"}
 
 
@@ -40,18 +41,21 @@ class ResumeSchedule(Hook):
     from the start to the checkpoint's iteration, so that the run continues at the learning rate
     that a run of this config has there.
 
-    Schedulers that follow results, such as ``ReduceOnPlateauLR``, cannot be computed from a config.
-    They are loaded, and other schedulers than the checkpoint's are refused beside them.
+    A scheduler that follows results, such as ``ReduceOnPlateauLR``, cannot be computed from a
+    config. If the config has one, all schedulers are loaded from the checkpoint, and the config
+    must have the same schedulers as the checkpoint.
 
     Raises:
         CheckpointError: if the checkpoint's optimizer has no parameter groups.
-        ConfigError: if the config has another optimizer, other settings of it, or other schedulers
-            beside one that follows results. Also if a scheduler cannot be saved.
+        ConfigError: if the config's optimizer is not the checkpoint's or has other settings; if a
+            scheduler follows results and the schedulers differ from the checkpoint's; or if a
+            scheduler cannot be saved.
     """
 
     priority = "HIGH"  # after the hooks that compare the checkpoint's model
 
     def __init__(self) -> None:
+        # From the checkpoint, by the name of the optimizer: its schedulers, its learning rate.
         self._states: dict[str, list[dict[str, Any]]] = {}
         self._rates: dict[str, float] = {}
 
@@ -62,7 +66,7 @@ class ResumeSchedule(Hook):
             checkpoint["meta"][_KIND] = kinds.get("", kinds)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Compare the optimizers, and replace the checkpoint's schedule by the config's start."""
+        """Compare the optimizers; prevent the loading of the checkpoint's schedule."""
         if not is_resumed(runner):
             return
         stored = checkpoint.pop("param_schedulers", None) or []
@@ -81,7 +85,7 @@ class ResumeSchedule(Hook):
                 _replace_settings(wrapper, state)
 
     def before_train(self, runner: Any) -> None:
-        """Step the config's schedulers to the checkpoint's iteration."""
+        """Step the config's schedulers to the checkpoint's iteration, or load the checkpoint's."""
         _check_saving(runner)
         if not is_resumed(runner) or not _wrappers(runner):
             return
@@ -93,7 +97,7 @@ class ResumeSchedule(Hook):
             self._report_rate(runner, name, wrapper.optimizer.param_groups[0]["lr"])
 
     def _report_rate(self, runner: Any, name: str, rate: float) -> None:
-        """Warn of another learning rate than the checkpoint's, of one optimizer."""
+        """Warn if the learning rate of one optimizer differs from the checkpoint's."""
         before = self._rates.get(name)
         if before is None or math.isclose(rate, before, rel_tol=1e-6):
             return
@@ -106,7 +110,11 @@ class ResumeSchedule(Hook):
         )
 
     def _load_states(self, runner: Any) -> None:
-        """Load the checkpoint's schedulers, which must be the config's."""
+        """Load the checkpoint's schedulers, but with the ends that the config gives them.
+
+        Raises:
+            ConfigError: if the config has other schedulers than the checkpoint.
+        """
         for name, schedulers in _schedulers(runner).items():
             states = self._states.get(name, [])
             same = len(states) == len(schedulers) and all(
@@ -137,11 +145,12 @@ def _wrappers(runner: Any) -> dict[str, Any]:
 
 def _schedulers(runner: Any) -> dict[str, list[Any]]:
     """Return the schedulers of each optimizer by its name."""
-    found = runner.param_schedulers or []
-    return dict(found) if isinstance(found, dict) else {"": found}
+    schedulers = runner.param_schedulers or []
+    return dict(schedulers) if isinstance(schedulers, dict) else {"": schedulers}
 
 
 def _follows_results(runner: Any) -> bool:
+    """Return whether any scheduler of the run follows results, such as the validation loss."""
     return any(
         getattr(each, "need_val_args", False)
         for schedulers in _schedulers(runner).values()
@@ -168,18 +177,18 @@ def _replace_settings(wrapper: Any, state: dict[str, Any]) -> None:
 
 def _step_schedulers(runner: Any) -> None:
     """Step the config's schedulers from the start to the iteration of the checkpoint."""
-    everyone = [each for schedulers in _schedulers(runner).values() for each in schedulers]
-    verbose = [each.verbose for each in everyone]
-    for each in everyone:
+    every = [each for schedulers in _schedulers(runner).values() for each in schedulers]
+    verbose = [each.verbose for each in every]
+    for each in every:
         each.verbose = False
     with warnings.catch_warnings():
         # PyTorch's warning about scheduler steps without optimizer steps does not apply.
         warnings.simplefilter("ignore")
         for by_epoch in _steps(runner):
-            for each in everyone:
+            for each in every:
                 if each.by_epoch == by_epoch:
                     each.step()
-    for each, value in zip(everyone, verbose, strict=True):
+    for each, value in zip(every, verbose, strict=True):
         each.verbose = value
 
 
@@ -189,7 +198,8 @@ def _steps(runner: Any) -> Iterator[bool]:
     epoch_length = runner.iter // epochs if epochs else None
     if isinstance(loop, EpochBasedTrainLoop):
         length = len(loop.dataloader)
-        if 0 <= runner.iter - epochs * length <= length:  # else of data of another length
+        # Otherwise, the run that wrote the checkpoint had epochs of another length.
+        if 0 <= runner.iter - epochs * length <= length:
             epoch_length = length
     for number in range(1, runner.iter + 1):
         yield False

@@ -1,4 +1,4 @@
-"""Hook that stops a run at a loss that is not finite and names the frames."""
+"""Hook that stops a run when a loss is not finite, and names the frames of its batch."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def _tokens(data: Any) -> Iterator[str]:
 class StopOnNonFiniteLoss(Hook):
     """Raise an error when the loss of any process is infinite or not a number.
 
-    The hook runs in every process at once, before every hook that logs, averages or saves. No
-    checkpoint can therefore hold the corrupted weights.
+    All processes stop at the same iteration, whichever of them has that loss. The hook runs before
+    every hook that logs, averages or saves. No checkpoint can therefore hold the corrupted weights.
     """
 
-    priority = 0
+    priority = 0  # MMEngine's HIGHEST: before all hooks that may save a checkpoint
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -55,24 +55,25 @@ class StopOnNonFiniteLoss(Hook):
         """Check the iteration's loss.
 
         Raises:
-            NonFiniteLossError: naming iteration, losses and frame tokens.
+            NonFiniteLossError: if it is not finite in some process; the message names iteration,
+                losses and frame tokens.
         """
         outputs = {name: torch.as_tensor(value).detach() for name, value in (outputs or {}).items()}
         # Check all of them: the logged ``loss`` may be only a part of the training loss.
-        parts = [value.float().sum() for name, value in outputs.items() if "loss" in name]
-        total = torch.stack(parts).sum() if parts else torch.zeros(())
-        is_lost = (~torch.isfinite(total)).to(torch.int32).reshape(1)
-        is_here = bool(is_lost)
-        dist.all_reduce(is_lost, op="max")
-        if not bool(is_lost):
+        losses = [value.float().sum() for name, value in outputs.items() if "loss" in name]
+        total = torch.stack(losses).sum() if losses else torch.zeros(())
+        is_non_finite = (~torch.isfinite(total)).to(torch.int32).reshape(1)
+        is_here = bool(is_non_finite)
+        dist.all_reduce(is_non_finite, op="max")
+        if not bool(is_non_finite):
             return
-        here = (
+        report_here = (
             f"{ {name: float(value) for name, value in outputs.items()} } for frames "
             f"{', '.join(frame_tokens(data_batch)) or '(this batch has no tokens)'}"
             if is_here
             else ""
         )
-        reports = [report for report in dist.all_gather_object(here) if report]
+        reports = [report for report in dist.all_gather_object(report_here) if report]
         raise NonFiniteLossError(
             f"the loss is not finite at iteration {runner.iter + 1}: {'; '.join(reports)}. "
             "No checkpoint was saved after it; lower the learning rate, clip gradients, or look at "

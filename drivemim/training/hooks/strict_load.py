@@ -1,6 +1,6 @@
 """Hook that refuses checkpoints of another model or with numbers that are not finite.
 
-MMEngine would load the tensors that fit.
+Without this hook, MMEngine would load the tensors that fit and leave the others as initialised.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from drivemim.training.bare_model import bare_model
 def checked_weights(
     path: Any, checkpoint: Any, model: nn.Module, *, partial: bool = False
 ) -> tuple[Mapping[str, Any], str]:
-    """Return a checkpoint's weights by the model's own names, if they are this model's.
+    """Return a checkpoint's weights by the model's own names; refuse those of another model.
 
     Args:
         path: path of the file, for errors.
@@ -38,20 +38,20 @@ def checked_weights(
         partial: see :class:`StrictLoad`.
 
     Returns:
-        The weights, and a line on the tensors that a partial checkpoint fills; empty without
-        ``partial``.
+        The weights, and a line that counts the tensors which a partial checkpoint fills; the line
+        is empty without ``partial``.
 
     Raises:
-        CheckpointError: listing missing, unexpected and misshapen names, or tensors whose dtype
-            cannot fill the model's or that are not finite.
+        CheckpointError: if the checkpoint has no weights; if names or shapes differ from the
+            model's; or if a tensor is not finite, or has a dtype that cannot fill the model's.
     """
     stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(stored, Mapping):
         raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
     expected = model.state_dict()
-    plain = unwrapped(stored)
-    is_renamed = stored.keys() != expected.keys() and plain.keys() != stored.keys()
-    weights = plain if is_renamed else stored
+    without_wrapper = unwrapped(stored)
+    is_renamed = stored.keys() != expected.keys() and without_wrapper.keys() != stored.keys()
+    weights = without_wrapper if is_renamed else stored
     mismatch = describe_mismatch(expected, weights)
     fitting = [
         name for name, value in expected.items()
@@ -93,9 +93,9 @@ class StrictLoad(Hook):
         """Compare the checkpoint with the model.
 
         Raises:
-            CheckpointError: listing missing, unexpected and misshapen names, or tensors whose dtype
-                cannot fill the model's or that are not finite, also in the optimizer's state if
-                the run is resumed.
+            CheckpointError: if names or shapes differ from the model's; if a tensor is not finite,
+                or has a dtype that cannot fill the model's; in a resumed run also if the
+                optimizer's state is not finite.
         """
         model = bare_model(runner.model)
         path = runner.cfg.get("load_from") or "the checkpoint"
@@ -105,11 +105,11 @@ class StrictLoad(Hook):
             checkpoint["state_dict"] = weights  # MMEngine looks for the model's own names
         if report:
             runner.logger.info(report)
-        self._check_averages(runner, path, checkpoint, expected, weights)
+        self._check_ema_state(runner, path, checkpoint, expected, weights)
         if is_resumed(runner):
             check_optimizer(path, checkpoint.get("optimizer"))
 
-    def _check_averages(
+    def _check_ema_state(
         self,
         runner: Any,
         path: Any,
@@ -117,31 +117,38 @@ class StrictLoad(Hook):
         expected: Mapping[str, Any],
         weights: Mapping[str, Any],
     ) -> None:
-        """Check the second set of weights that ``EMAHook`` keeps, and remove an empty one.
+        """Check ``ema_state_dict``, where ``EMAHook`` saves trained weights; remove an empty one.
 
-        An empty or partial one would make ``EMAHook`` continue with averages of the initial
-        weights.
+        With an empty or partial one, ``EMAHook`` would continue with averages of the
+        initial weights.
+
+        Raises:
+            CheckpointError: if it has no weights by name, or they do not fit the model.
         """
-        averages = checkpoint.get("ema_state_dict")
-        if averages is None:
+        ema_state = checkpoint.get("ema_state_dict")
+        if ema_state is None:
             return
-        if not isinstance(averages, Mapping):
+        if not isinstance(ema_state, Mapping):
             raise CheckpointError(
-                f"{path} has an ema_state_dict that is a {type(averages).__name__}, not weights by "
-                "name; take an earlier checkpoint"
+                f"{path} has an ema_state_dict that is a {type(ema_state).__name__}, not weights "
+                "by name; take an earlier checkpoint"
             )
-        check_weights(path, averages, {f"module.{name}": value for name, value in expected.items()})
-        if not averages:
+        check_weights(
+            path, ema_state, {f"module.{name}": value for name, value in expected.items()}
+        )
+        if not ema_state:
             runner.logger.warning(
                 f"{path} has an empty ema_state_dict: it counts as one without averaged weights"
             )
             del checkpoint["ema_state_dict"]
             return
-        # The hook exchanges the weights by the model's own names.
-        named = {f"module.{name}": value
-                 for name, value in trained_weights(path, averages, weights).items()}  # fmt: skip
-        if not named.keys() <= averages.keys():
+        # EMAHook looks for the model's own names behind ``module.``.
+        renamed = {
+            f"module.{name}": value
+            for name, value in trained_weights(path, ema_state, weights).items()
+        }
+        if not renamed.keys() <= ema_state.keys():
             others = {
-                name: value for name, value in averages.items() if not name.startswith("module.")
+                name: value for name, value in ema_state.items() if not name.startswith("module.")
             }
-            checkpoint["ema_state_dict"] = {**others, **named}
+            checkpoint["ema_state_dict"] = {**others, **renamed}
