@@ -5,9 +5,11 @@ Letters: Q queries, S keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
+from mmengine import dist
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
@@ -91,7 +93,9 @@ def grid_positions(
 def update_average(average: nn.Module, module: nn.Module, updates: Tensor, momentum: float) -> None:
     """Update a copy of a module to the exponential moving average of its weights, in place.
 
-    The first update copies the module. Buffers, such as batch statistics, are always copied.
+    The first update copies the module. Buffers, such as batch statistics, are always copied. With
+    several processes, each of which has statistics of its own, all take those of rank 0: they are
+    the ones that checkpoints have.
 
     Args:
         average: a module with the same parameters and buffers.
@@ -106,7 +110,19 @@ def update_average(average: nn.Module, module: nn.Module, updates: Tensor, momen
     buffers = dict(module.named_buffers())
     for name, buffer in average.named_buffers():
         buffer.copy_(buffers[name])
+    _take_from_rank_zero([each for each in average.buffers() if each.is_floating_point()])
     updates += 1
+
+
+def _take_from_rank_zero(tensors: Sequence[Tensor]) -> None:
+    """Set tensors to those of rank 0, in place; one exchange for all."""
+    if not tensors or not dist.is_distributed():
+        return
+    joined = torch.cat([each.flatten().float() for each in tensors])
+    dist.broadcast(joined, src=0)
+    parts = torch.split(joined, [each.numel() for each in tensors])
+    for tensor, values in zip(tensors, parts, strict=True):
+        tensor.copy_(values.reshape(tensor.shape))
 
 
 class DropPath(nn.Module):

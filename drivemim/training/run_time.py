@@ -19,6 +19,7 @@ from drivemim.config.loading import EXTRA_HOOKS, load_config
 from drivemim.errors import ConfigError, RunStopped, check_range
 from drivemim.training.hooks.estimate_run import WaitForData, prefetched_iterations
 from drivemim.training.run import train
+from drivemim.training.stopping import signal_name
 
 _MAX_ITERATIONS = 200
 """Number of counted iterations after which the measurement ends."""
@@ -121,7 +122,7 @@ def iterations_in(
 
     Raises:
         ConfigError: if the time is too short, or the config cannot be trained by iterations.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM.
+        RunStopped: after Ctrl-C or SIGTERM (a ``KeyboardInterrupt``).
     """
     check_hours(hours, options)
     times = time_iterations(config, amp=amp, options=options)
@@ -152,7 +153,7 @@ def time_iterations(
 
     Raises:
         ConfigError: if the config cannot be trained by iterations.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM.
+        RunStopped: after Ctrl-C or SIGTERM (a ``KeyboardInterrupt``).
     """
     cfg = load_config(config, options)
     loader = cfg.train_dataloader
@@ -167,7 +168,11 @@ def time_iterations(
                     options=_measuring_options(cfg, options),
                 )  # fmt: skip
         except RunStopped as stopped:
-            raise KeyboardInterrupt from stopped
+            name = signal_name(stopped.number)
+            raise RunStopped(
+                f"Stopped by {name} while the time of an iteration was measured; nothing is saved",
+                number=stopped.number,
+            ) from stopped
     return times
 
 

@@ -177,8 +177,17 @@ def test_focus_shows_the_annotated_objects_of_the_camera(small_index):
 
 @pytest.mark.parametrize("boxes", [None, "MotionBoxes"])
 def test_focus_needs_boxes_before_the_images(small_index, boxes):
-    with pytest.raises(ConfigError, match=f"focus=0.5 needs boxes .*, not {boxes}"):
+    with pytest.raises(ConfigError, match=f"focus needs boxes .*, not {boxes}"):
         _dataset(small_index, boxes=boxes, augment={"focus": 0.5})
+
+
+def test_focus_is_refused_if_no_frame_has_a_box(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((24, 32, 3), np.uint8))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    assert not _dataset(index).has_boxes
+    assert _dataset(index, boxes="MotionBoxes").has_boxes
+    with pytest.raises(ConfigError, match=r"arrow have no annotated boxes; .* leave focus out"):
+        _dataset(index, augment={"focus": 0.5})
 
 
 def test_an_item_depends_only_on_its_request(small_index):

@@ -1,8 +1,12 @@
+import copy
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from drivemim.models.layers import DropPath, SelfAttention, grid_positions
+from drivemim.models import layers
+from drivemim.models.layers import DropPath, SelfAttention, grid_positions, update_average
 
 
 def test_self_attention_is_torchs_multihead_attention() -> None:
@@ -49,3 +53,23 @@ def test_drop_path_keeps_the_expectation() -> None:
     assert abs(dropped.mean() - 1.0) < 0.02
     assert dropped[..., 0].equal(dropped[..., 1])
     assert layer.eval()(ones).equal(ones)
+
+
+def test_an_average_has_the_batch_statistics_of_rank_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process has statistics of its own, and a checkpoint has those of rank 0."""
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(1))
+    average = copy.deepcopy(module).requires_grad_(False)
+    of_rank_zero = torch.tensor([1.0, 2, 3, 4, 5, 6])  # mean and variance of each layer, in order
+
+    def broadcast(tensor: torch.Tensor, src: int) -> None:
+        assert src == 0
+        tensor.copy_(of_rank_zero)
+
+    monkeypatch.setattr(layers.dist, "is_distributed", lambda: True)
+    monkeypatch.setattr(layers.dist, "broadcast", broadcast)
+    update_average(average, module, torch.zeros((), dtype=torch.int64), 0.5)
+    assert average[0].running_mean.tolist() == [1, 2]
+    assert average[0].running_var.tolist() == [3, 4]
+    assert average[1].running_mean.tolist() == [5]
+    assert average[1].running_var.tolist() == [6]
+    assert module[0].running_mean.tolist() == [0, 0]  # the process keeps its own

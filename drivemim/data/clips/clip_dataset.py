@@ -119,14 +119,12 @@ class ClipDataset(Dataset[Clips]):
         )
         settings = None if augment is None else AugmentSettings.parse(augment)
         self._augmentation = CameraAugmentation(settings)
-        focus = 0.0 if settings is None else settings.focus
-        self._has_focus = focus > 0
-        if self._has_focus and (self.boxes is None or self.boxes.origin == "images"):
-            raise ConfigError(
-                f"augment: focus={focus:g} needs boxes that are known before the images are "
-                f"loaded; set boxes to AnnotatedBoxes or PseudoLabelBoxes, not {boxes}"
-            )
         scene_rows = self.index.scene_rows(scenes)
+        in_scenes = np.isin(self.index.samples.scene, scene_rows)
+        self._are_annotated = bool(self.index.samples.box_count[in_scenes].any())
+        self._has_focus = settings is not None and settings.focus > 0
+        if self._has_focus:
+            self._check_focus(boxes)
         all_starts = self._list_clips(scene_rows, drop_incomplete=False)
         if len(all_starts) == 0:
             raise ConfigError(
@@ -147,6 +145,13 @@ class ClipDataset(Dataset[Clips]):
     def metainfo(self) -> dict[str, Any]:
         """Class names, for MMEngine's tools."""
         return {"classes": self.classes}
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether frames may have boxes: the source finds some itself, or there are annotations."""
+        if self.boxes is None:
+            return False
+        return self.boxes.origin != "annotations" or self._are_annotated
 
     @property
     def clips(self) -> ClipSet:
@@ -280,6 +285,20 @@ class ClipDataset(Dataset[Clips]):
                 finished = self._augmentation.finish(images[present, camera], draw)
                 images[present, camera] = finished
         return images, matrices, rows_TN
+
+    def _check_focus(self, boxes: Any) -> None:
+        """Refuse crops around objects without boxes that are known before the images are loaded."""
+        if self.boxes is None or self.boxes.origin == "images":
+            raise ConfigError(
+                "augment: focus needs boxes that are known before the images are loaded; set boxes "
+                f"to AnnotatedBoxes or PseudoLabelBoxes, not {boxes}"
+            )
+        if not self.has_boxes:
+            raise ConfigError(
+                f"augment: focus places crops around objects, but the scenes of {self.index.path} "
+                "have no annotated boxes; build the index with annotations (for frames: --coco), "
+                "set boxes to PseudoLabelBoxes, or leave focus out"
+            )
 
     def _centers(self, rows_F: Ints) -> Floats:
         """Return the centres (y, x) of the objects in frames, as fractions of height and width."""

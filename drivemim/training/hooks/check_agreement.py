@@ -31,9 +31,9 @@ from drivemim.training.class_agreement import (
     check_same_classes,
     has_heads,
 )
-from drivemim.training.lidar_use import check_lidar
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_hooks import describe_validation
+from drivemim.training.target_inputs import check_boxes, check_lidar
 from drivemim.training.training_length import training_length
 
 
@@ -83,6 +83,7 @@ class CheckAgreement(Hook):
         warnings.append(warn_of_stretch(first))
         if "train_dataloader" in loaders:
             check_lidar(model, loaders["train_dataloader"].dataset)
+            check_boxes(model, loaders["train_dataloader"].dataset)
             epoch_length = _epoch_length(runner.train_loop)
             check_schedule(runner.cfg, epoch_length)
             length = training_length(runner.cfg, epoch_length)

@@ -1,4 +1,4 @@
-"""Check, before a run begins, that a target that learns from lidar gets lidar."""
+"""Checks, before a run begins, that the data have the lidar and boxes that a loss reads."""
 
 from __future__ import annotations
 
@@ -29,3 +29,23 @@ def check_lidar(model: nn.Module, dataset: Any) -> None:
                 "train_dataloader loads none; set train_dataloader.dataset.lidar_points=4096, or "
                 "model.auxiliary=[]"
             )
+
+
+def check_boxes(model: nn.Module, dataset: Any) -> None:
+    """Refuse weights of objects' patches if no frame of the training data has a box.
+
+    Args:
+        model: a pretrainer; other models pass.
+        dataset: data set of the clips, possibly wrapped in others.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    if getattr(model, "patch_weights", None) is None:
+        return
+    if not any(getattr(each, "has_boxes", False) for each in datasets_in(dataset)):
+        raise ConfigError(
+            "model.patch_weights reads boxes, but no frame of train_dataloader has one; build the "
+            "index with annotations, or set train_dataloader.dataset.boxes or "
+            "model.patch_weights=None"
+        )
