@@ -65,6 +65,11 @@ def parse_arguments() -> argparse.Namespace:
         type=float,
         help="fraction of patches that is hidden; default: each strategy's own",
     )
+    _add_mask_options(parser)
+    return parser.parse_args()
+
+
+def _add_mask_options(parser: ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these strategies")
     parser.add_argument(
         "--depth",
@@ -85,7 +90,6 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the masks")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    return parser.parse_args()
 
 
 def main() -> None:
@@ -121,13 +125,21 @@ def main() -> None:
     ratios = dict.fromkeys((results["ratios"][0], results["ratios"][-1]))
     depth = f"depth from {results['depth']}" if results["depth"] else "no depth"
     print(
-        f"{results['clips']} clips, {args.draws} masks each, {h}x{w} patches, "
+        f"{results['dataset']['index']}: {results['clips']} clips, {args.draws} masks each, "
+        f"{h}x{w} patches, "
         f"{' to '.join(f'{each:g}' for each in ratios)} hidden, strategies get "
         f"{results['dataset']['lidar_points']} lidar points per frame; "
         f"{depth}\n\n{analysis_table(results)}"
     )
+    classes = ", ".join(next(iter(results["strategies"].values()))["class_balance"])
+    print(
+        f"\n{classes}: fraction of the hidden patches that show the class, divided by its fraction "
+        "of all patches"
+    )
     if results["depth"] is None:
         print(f"\nNot measured, without depth: leakage ({DEPTH_HINT})")
+    if not any(row["objects"] for row in results["strategies"].values()):
+        print("\nNot measured, without boxes in these clips: objects")
     if results["left_out"]:
         print(
             "\nLeft out, because they need a teacher (--contrast-teacher): "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,29 @@ def is_dump_file(path: Path) -> bool:
         return False
     form = r"^{}\s*=" if path.suffix == ".py" else r"\b{}\W?\s*:"
     return is_plain and all(re.search(form.format(key), text, re.MULTILINE) for key in _RUN_KEYS)
+
+
+@contextmanager
+def own_config_advised(config: str | Path, checkpoint: str | Path) -> Iterator[None]:
+    """Add the path of the config that a checkpoint's run wrote to the error of a missing file.
+
+    Args:
+        config: the config that names the file.
+        checkpoint: checkpoint of a run.
+
+    Raises:
+        FileNotFoundError: the error of the block, with the advice if there is such a config.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        paths = sorted(Path(checkpoint).parent.glob("*.py"))
+        own = next((path for path in paths if is_dump_file(path)), None)
+        if own is None or own.resolve() == Path(config).resolve():
+            raise
+        raise FileNotFoundError(
+            f"{error}; or take the data of the checkpoint's run with its own config, {own}"
+        ) from error
 
 
 def _has_no_code(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,8 @@ def check_categories(
     mapped = set(category_classes(categories, classes, class_map).values())
     for name in classes:
         if name not in mapped:
-            nearest = "" if name in categories else did_you_mean(name, categories)
+            known = (*CLASSES, *chain.from_iterable(PRESETS.values()), *categories)
+            nearest = "" if name in known else did_you_mean(name, known)
             raise ConfigError(
                 f"classes: no category of {where} is mapped to {name!r}: map one with "
                 f"class_map={{'CATEGORY': {name!r}}}, or take {name!r} out; there are "

@@ -79,6 +79,27 @@ def datasets_in(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
+def check_one_resize(pipeline: Sequence[Any], where: str) -> None:
+    """Refuse a second resize in a test pipeline, whose boxes would be wrong.
+
+    MMDetection scales predictions back by the last resize only.
+
+    Args:
+        pipeline: configs of the transforms.
+        where: key of the pipeline's loader.
+
+    Raises:
+        ConfigError: naming the transform.
+    """
+    names = [short_type(each) for each in pipeline if isinstance(each, Mapping)]
+    resizes = [name for name in names[1:] if "Resize" in name]
+    if resizes and names[0].startswith("LoadReduced"):
+        raise ConfigError(
+            f"{where}: {names[0]} resizes the images already. With {resizes[0]} after it, boxes "
+            f"would be scaled back wrongly; leave {resizes[0]} out, and set image_size instead"
+        )
+
+
 def check_strides(model: nn.Module) -> None:
     """Refuse heads whose strides differ from those of their feature maps.
 
@@ -112,7 +133,7 @@ def check_strides(model: nn.Module) -> None:
 
 
 def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
-    """Refuse an evaluator that reads another annotation file than its data set.
+    """Refuse an evaluator that reads another annotation file than its data set, or no boxes at all.
 
     Args:
         evaluator: config of one evaluator, or of several.
@@ -120,8 +141,16 @@ def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
         where: key of the evaluator.
 
     Raises:
-        ConfigError: naming both files.
+        ConfigError: naming both files, or the index without boxes.
     """
+    if any(short_type(each) == "DetectionAP" for each in dicts_in(evaluator)):
+        frames = list(_of_an_index(dataset))
+        if frames and not any(each.has_boxes for each in frames):
+            raise ConfigError(
+                f"{where}: {frames[0].index.path} has no boxes in the chosen scenes, so that there "
+                "is nothing to evaluate; build the index with annotations (for frames: --coco), or "
+                "draw detections with drivemim predict"
+            )
     files = [each.ann_file for each in datasets_in(dataset) if getattr(each, "ann_file", None)]
     for each in dicts_in(evaluator):
         given = each.get("ann_file")

@@ -266,6 +266,17 @@ def options_of_data(
     return chosen
 
 
+def index_of_run(config: Config, name: str | Path) -> Path:
+    """Return the index of an earlier run's data.
+
+    Args:
+        config: config that the run wrote.
+        name: its path.
+    """
+    prefix = index_key(config, name).removesuffix("index")
+    return _index_path(name, _settings_at(config, prefix))
+
+
 def options_to_go_on(
     source: DataSource,
     config: Config,
@@ -288,8 +299,8 @@ def options_to_go_on(
     """
     key = index_key(config, name)
     prefix = key.removesuffix("index")
-    path = _index_path(name, _settings_at(config, prefix))
-    chosen = index_option(config, name, source.earlier_index(path), options)
+    index = source.earlier_index(index_of_run(config, name))
+    chosen = index_option(config, name, index, options)
     users = _named_scenes(scenes, options, prefix)
     return chosen if users is None else {**chosen, f"{prefix}scenes": users}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,27 @@ class EarlierRun:
 
     config: Path
     checkpoint: Path
+
+    def check_source(self, source: Path, own: Path, iterations: int | None) -> None:
+        """Refuse other data for a run that is complete: they would not be used.
+
+        Args:
+            source: index or folder that the user named.
+            own: index of the run.
+            iterations: length that the user gave; None for none.
+
+        Raises:
+            ConfigError: naming both.
+        """
+        length = training_length(load_config(self.config))
+        done = int(read_progress(self.checkpoint).get("iter", 0))
+        if length is None or length.by_epoch or done < (iterations or length.units):
+            return
+        if source.is_file() and os.path.realpath(source) != os.path.realpath(own):
+            raise ConfigError(
+                f"{self.checkpoint.parent} has a complete run on {own}, not on {source}; name "
+                "another --work-dir"
+            )
 
     def iterations(self, wanted: int | None) -> int | None:
         """Log the length; return the one to scale the run to, or None to keep the run's own.

@@ -19,6 +19,7 @@ from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.data_choice import (
     DataSource,
     check_data_options,
+    index_of_run,
     index_option,
     options_of_data,
     options_to_go_on,
@@ -150,6 +151,7 @@ def pretrain(
             found = source.open(folder, taken=dump_path(cfg, folder).is_file())
             replaced |= options_of_data(found, cfg, config, replaced, scenes)
         else:
+            earlier.check_source(source.path, index_of_run(cfg, config), iterations)
             replaced |= options_to_go_on(source, cfg, config, replaced, scenes)
     elif index is not None:
         replaced |= index_option(cfg, config, index, replaced)

@@ -31,7 +31,7 @@ def check_lidar(model: nn.Module, dataset: Any) -> None:
             )
 
 
-def check_boxes(model: nn.Module, dataset: Any) -> None:
+def check_weighted_boxes(model: nn.Module, dataset: Any) -> None:
     """Refuse weights of objects' patches if no frame of the training data has a box.
 
     Args:

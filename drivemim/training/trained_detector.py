@@ -30,10 +30,10 @@ from drivemim.config.loading import (
 from drivemim.config.nested import short_type
 from drivemim.data.detection.detection_transforms import LoadReducedImage, LoadReducedInstances
 from drivemim.data.detection.prediction_source import SourceImage
-from drivemim.data.index.image_shapes import LARGEST_STRETCH
+from drivemim.data.index.image_shapes import LARGEST_STRETCH, unstretched_size
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.registry import DATASETS, TRANSFORMS
-from drivemim.training.agreement import check_strides
+from drivemim.training.agreement import check_one_resize, check_strides
 from drivemim.training.class_agreement import (
     check_classes,
     check_proposals,
@@ -157,11 +157,16 @@ class TrainedDetector:
             return
         self._has_warned = True
         height, width = image.size
+        size = (round(height * high), round(width * wide))
+        better = unstretched_size(image.size, size, 1)
+        has_size = self._pipeline.transforms[0].size is not None
+        key = f"{_DATA}.dataset.pipeline.0.image_size={better}".replace(" ", "")
+        fix = f'--cfg-options "{key}"' if has_size else f"a scale of {better[::-1]} (width, height)"
         print_log(
             f"{image.path}: the config's test pipeline makes images of {width}x{height} pixels "
             f"(width x height) {factor:.2f} times too {'wide' if wide > high else 'high'}. Unless "
-            "the detector was trained on such images, detections are worse. DriveMIM's image_size "
-            "is (height, width), MMDetection's scale is (width, height)"
+            f"the detector was trained on such images, detections are worse. {fix} keeps their "
+            "proportions"
         )
 
     def _prepare(self, image: SourceImage) -> Any:
@@ -260,6 +265,7 @@ def _pipeline(settings: Sequence[Any], config: str | Path) -> Compose:
     Raises:
         ConfigError: if the loader cannot be replaced.
     """
+    check_one_resize(settings, _DATA)
     loader = TRANSFORMS.build(settings[0])
     if isinstance(loader, (LoadReducedImage, LoadReducedInstances)):
         first = _LoadSourceImage(loader.image_size)

@@ -22,6 +22,7 @@ from drivemim.checkpoint_kinds import (
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.config.building import build_model
+from drivemim.config.dumps import own_config_advised
 from drivemim.config.loading import config_errors, is_pretrainer, load_config
 from drivemim.data import ItemRequest
 from drivemim.data.clips.plain_clips import plain_dataset
@@ -80,7 +81,7 @@ def draw_reconstructions(
     if cfg.get("train_dataloader") is None:
         raise ConfigError(f"{config} has no train_dataloader, whose clips are drawn")
     model = _load_model(cfg, checkpoint)
-    with config_errors():
+    with config_errors(), own_config_advised(config, checkpoint):
         dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     written = []
     panels = reconstruction_panels(model, dataset, count=count, width=width, seed=seed)

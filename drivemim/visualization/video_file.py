@@ -13,6 +13,8 @@ from drivemim.array_types import Image
 from drivemim.files import partial_path, remove_abandoned
 
 _SUFFIX = ".mp4"
+_LARGEST = 65_535
+"""Largest number in a frame rate as a fraction that MPEG-4 can store."""
 _CODEC = "mp4v"
 """MPEG-4 Part 2: the only codec for MP4 that OpenCV's wheels can write."""
 
@@ -45,7 +47,7 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[Image], None]]:
         if writer is None:
             size = (image.shape[1], image.shape[0])
             codec = cv2.VideoWriter.fourcc(*_CODEC)
-            writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, codec, rate, size)
+            writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, codec, _writable(rate), size)
             if not writer.isOpened():
                 raise OSError(
                     f"OpenCV cannot write {path} ({size[0]}x{size[1]}, {rate:g} a second)"
@@ -61,3 +63,12 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[Image], None]]:
         if writer is not None:
             writer.release()
         partial.unlink(missing_ok=True)
+
+
+def _writable(rate: float) -> float:
+    """Round a frame rate so that the codec can store it; FFmpeg refuses others.
+
+    OpenCV writes the rate as a fraction of 1, 10, 100 or 1000.
+    """
+    digits = next((each for each in (3, 2, 1) if rate * 10**each <= _LARGEST), 0)
+    return rate if digits == 3 else round(rate, digits)

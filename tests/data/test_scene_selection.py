@@ -12,6 +12,8 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.scene_selection import has_scenes
 from drivemim.errors import DataError
 
+ALL = "scenes=None takes all (for example --cfg-options test_dataloader.dataset.scenes=None)"
+
 
 @pytest.fixture
 def build(tmp_path):
@@ -125,11 +127,9 @@ def test_a_missing_official_split_names_existing_scenes(build, put_images, put_c
     index = build()
     with pytest.raises(ValueError, match="split 'mini_train'") as error:
         index.scene_rows("mini_train")
-    assert str(error.value).endswith(
-        "It has no splits, and the scenes 'a', 'b'; scenes=None takes all"
-    )
+    assert str(error.value).endswith("It has no splits, and the scenes 'a', 'b'; " + ALL)
     index = build(put_coco("data/x.json", ["a/0.jpg"]), put_coco("data/y.json", ["b/1.jpg"]))
-    with pytest.raises(ValueError, match="It has the splits 'x', 'y'; scenes=None takes all"):
+    with pytest.raises(ValueError, match="It has the splits 'x', 'y'; scenes=None takes all "):
         index.scene_rows("mini_train")
     put_images(*(f"data/s{number}/0.jpg" for number in range(10)))
     with pytest.raises(ValueError, match="'s5' and 4 more; scenes=None"):
@@ -146,7 +146,7 @@ def test_only_names_that_select_something_are_suggested(build, put_images, put_c
     assert str(error.value) == (
         f"scenes: {index.path} has no scene or split 'training'; did you mean 'train'? It has the "
         "split 'mine', and scenes of the nuScenes splits 'train', 'mini_train', 'train_detect'; "
-        "scenes=None takes all"
+        + ALL
     )
     for name in ("tests", "vall"):  # like 'test' and 'val', in which nothing is
         with pytest.raises(ValueError, match=rf"no scene or split '{name}'\. It has the split"):

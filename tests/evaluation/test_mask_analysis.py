@@ -218,11 +218,12 @@ def test_the_tool(config, town, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first = (
-        "1 clips, 1 masks each, 6x10 patches, 0.2 to 0.75 hidden, "
+        f"{town}: 1 clips, 1 masks each, 6x10 patches, 0.2 to 0.75 hidden, "
         "strategies get 0 lidar points per frame"
     )
     assert done.stdout.startswith(first)
     assert "| random |" in done.stdout
+    assert "pedestrian, vehicle, rest: fraction of the hidden patches that" in done.stdout
     assert "Left out, because they need a teacher (--contrast-teacher): guided" in done.stdout
     assert json.loads(out.read_text())["strategies"]["random"]["leakage"] > 0
 

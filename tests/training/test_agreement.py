@@ -89,6 +89,17 @@ def test_a_swapped_image_size_is_named(tmp_path, size, said):
     assert found is None if said is None else re.search(said, found)
 
 
+def test_nothing_to_evaluate(tmp_path):
+    """An index of a folder of images has no boxes."""
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((24, 32, 3), np.uint8))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    data = FrameDetection(index=index, filters={}, test_mode=True)
+    assert "index.arrow has no boxes in the chosen scenes, so that there is nothing to" in message(
+        check_evaluator, {"type": "drivemim.DetectionAP"}, data, "test_evaluator"
+    )
+    check_evaluator({"type": "CocoMetric"}, data, "test_evaluator")
+
+
 def test_an_evaluator_of_another_file(tmp_path):
     data = Data(ann_file=str(tmp_path / "val.json"))
     evaluator = dict(type="CocoMetric", ann_file=str(tmp_path / "x" / ".." / "val.json"))

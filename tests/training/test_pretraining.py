@@ -1,6 +1,7 @@
 """Pretraining on a folder: what is chosen by the data, what is refused, and the command."""
 
 import math
+import signal
 
 import cv2
 import numpy as np
@@ -11,8 +12,9 @@ from seen_data import index_of, write_frames
 
 import drivemim
 from drivemim.config.loading import load_config
+from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.errors import CheckpointError, ConfigError, DataError, RunStopped
 from drivemim.town import generate_town
 from drivemim.training.data_choice import DataSource, options_of_data
 from drivemim.training.run_time import IterationTimes, iterations_in
@@ -260,6 +262,13 @@ def test_an_earlier_run_keeps_its_index(finished, tmp_path):
         drivemim.pretrain(data=other, work_dir=finished.work_dir, iterations=2, resume=True)
 
 
+def test_other_data_for_a_complete_run_are_refused(finished, tmp_path):
+    """They would not be used, and the export of the earlier run would be written again."""
+    other = build_frames_index([write_images(tmp_path / "other")], tmp_path / "other.arrow")
+    with pytest.raises(ConfigError, match=r"has a complete run on .*index\.arrow, not on .*other"):
+        drivemim.pretrain(data=other, work_dir=finished.work_dir, resume=True)
+
+
 def test_a_run_goes_on_with_its_index_and_length(finished, drives, capsys):
     before = (finished.work_dir / "index.arrow").stat().st_mtime_ns
     again = drivemim.pretrain(data=drives, work_dir=finished.work_dir, resume=True, hours=9.0)
@@ -320,6 +329,16 @@ def test_a_time_is_divided_by_the_mean_iteration():
     assert math.isnan(hook.frames_per_second)
     hook.frames = [9, 9, 9, 4, 3, 2]  # 9 in 3 s
     assert hook.frames_per_second == 3.0
+
+
+def test_a_signal_while_iterations_are_measured_keeps_its_status(monkeypatch):
+    def stopped(*args, **kwargs):
+        raise RunStopped("Stopped by SIGTERM at iteration 3", number=signal.SIGTERM)
+
+    monkeypatch.setattr("drivemim.training.run_time.train", stopped)
+    with pytest.raises(RunStopped, match="SIGTERM while the time .* nothing is saved") as error:
+        iterations_in(1, "vit_micro_frames")
+    assert error.value.status == 143
 
 
 def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch):

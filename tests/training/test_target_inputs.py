@@ -6,7 +6,7 @@ from torch import nn
 
 from drivemim.errors import ConfigError
 from drivemim.models import LidarTarget, ObjectWeights
-from drivemim.training.target_inputs import check_boxes, check_lidar
+from drivemim.training.target_inputs import check_lidar, check_weighted_boxes
 
 
 def wrapped(*lidar_points: int) -> Any:
@@ -28,8 +28,8 @@ def test_weights_of_objects_need_boxes() -> None:
         return SimpleNamespace(datasets=[SimpleNamespace(has_boxes=each) for each in has_boxes])
 
     model = nn.Module()
-    check_boxes(model, data(False))
+    check_weighted_boxes(model, data(False))
     model.patch_weights = ObjectWeights()
-    check_boxes(model, data(False, True))
+    check_weighted_boxes(model, data(False, True))
     with pytest.raises(ConfigError, match="patch_weights reads boxes, but no frame of train_datal"):
-        check_boxes(model, data(False, False))
+        check_weighted_boxes(model, data(False, False))

@@ -72,9 +72,17 @@ def test_boxes_are_in_the_pixels_of_the_image(config, checkpoint, tmp_path, name
 @pytest.mark.parametrize(
     ("name", "warning"),
     [
-        ("squashed", "400x200 pixels (width x height) 2.00 times too high"),
+        (
+            "squashed",
+            "2.00 times too high. Unless the detector was trained on such images, detections are "
+            'worse. --cfg-options "test_dataloader.dataset.pipeline.0.image_size=(71,142)" keeps',
+        ),
         ("instances", "400x200 pixels (width x height) 2.00 times too wide"),
-        ("enlarged", "400x200 pixels (width x height) 1.50 times too high"),
+        (
+            "enlarged",
+            "1.50 times too high. Unless the detector was trained on such images, detections are "
+            "worse. a scale of (980, 490) (width, height) keeps their proportions",
+        ),
         ("own size", None),
         ("keeps its ratio", None),
     ],
@@ -88,6 +96,13 @@ def test_stretched_images_are_warned_of_once(config, checkpoint, tmp_path, name,
     warnings = [each for each in capsys.readouterr().out.splitlines() if "times too" in each]
     assert len(warnings) == (warning is not None)
     assert all(warning in each and str(image.path) in each for each in warnings)
+
+
+def test_a_second_resize_is_refused(config, checkpoint):
+    """MMDetection would scale boxes back by the second resize only."""
+    pipeline = [*PIPELINES["squashed"][:1], {"type": "Resize", "scale": (50, 50)}, PACK]
+    with pytest.raises(ConfigError, match="LoadReducedImage resizes the images already. With Res"):
+        TrainedDetector(config, checkpoint, options={f"{DATASET}.pipeline": pipeline})
 
 
 def test_the_shape_of_the_image_decides_not_that_of_the_config(config, checkpoint, tmp_path):

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,3 +52,14 @@ def test_a_video_without_images_is_not_written(tmp_path: Path) -> None:
     with video_writer(tmp_path / "drive.mp4", 10.0):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "stored"), [(211.222, 211.22), (1000.123, 1000.1), (29.97, 29.97), (0.04, 0.04)]
+)
+def test_rates_that_mpeg4_cannot_store_are_rounded(tmp_path, rate, stored):
+    """Of 211.222, OpenCV makes 105611 / 500, and MPEG-4 stores numbers up to 65,535."""
+    with video_writer(tmp_path / "slow motion.mp4", rate) as append:
+        append(np.zeros((48, 64, 3), np.uint8))
+    video = cv2.VideoCapture(str(tmp_path / "slow motion.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(stored, rel=1e-4)

@@ -170,6 +170,13 @@ class FrameDetection(BaseDataset):
     def check_frames(self) -> None:
         """Check that the frames have all data of the items; does nothing in this class."""
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether any sample of the chosen scenes has a box, of whatever category."""
+        scenes = np.unique(self.index.frames.scene[self.rows])
+        samples = self.index.samples
+        return bool(samples.box_count[np.isin(samples.scene, scenes)].any())
+
     def _check_annotated(self) -> None:
         """Check that at least one image has a box in each split that comes from a COCO file.
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _SHOWN = 8
 ALL = "*"
 """Placeholder for a scene's name: every scene of the split."""
+_ALL_SCENES = (
+    "scenes=None takes all (for example --cfg-options test_dataloader.dataset.scenes=None)"
+)
+"""Advice for a name that an index does not have."""
 
 
 def has_scenes(index: FrameIndex, scenes: str | Sequence[str]) -> bool:
@@ -137,7 +141,7 @@ class _SceneNames:
             contents = f"no splits, and the {_listed('scene', list(self.scenes))}"
         official = [split for split in self._official_splits() if split not in self.splits]
         there = f", and scenes of the nuScenes {_listed('split', official)}" if official else ""
-        return f"It has {contents}{there}; scenes=None takes all"
+        return f"It has {contents}{there}; {_ALL_SCENES}"
 
     def _official_splits(self) -> dict[str, list[str]]:
         """Return the names of the index's scenes by official split, without empty splits."""

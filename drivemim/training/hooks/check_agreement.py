@@ -10,10 +10,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from drivemim.compat import built_loaders
+from drivemim.config.loading import dicts_in
 from drivemim.registry import HOOKS
 from drivemim.training.agreement import (
     check_epochs,
     check_evaluator,
+    check_one_resize,
     check_scaled_rate,
     check_strides,
     check_updates,
@@ -33,7 +35,7 @@ from drivemim.training.class_agreement import (
 )
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_hooks import describe_validation
-from drivemim.training.target_inputs import check_boxes, check_lidar
+from drivemim.training.target_inputs import check_lidar, check_weighted_boxes
 from drivemim.training.training_length import training_length
 
 
@@ -68,6 +70,9 @@ class CheckAgreement(Hook):
             check_same_classes(loader.dataset, loader.dataset, (key, "another data set in it"))
             check_mask_classes(model, loader.dataset)
             check_annotations(loader.dataset, key)
+            if key != "train_dataloader":
+                for data_set in dicts_in(runner.cfg.get(key)):
+                    check_one_resize(data_set.get("pipeline") or (), key)
             evaluator = key.replace("dataloader", "evaluator")
             check_evaluator(runner.cfg.get(evaluator), loader.dataset, evaluator)
         warnings: list[str | None] = []
@@ -83,7 +88,7 @@ class CheckAgreement(Hook):
         warnings.append(warn_of_stretch(first))
         if "train_dataloader" in loaders:
             check_lidar(model, loaders["train_dataloader"].dataset)
-            check_boxes(model, loaders["train_dataloader"].dataset)
+            check_weighted_boxes(model, loaders["train_dataloader"].dataset)
             epoch_length = _epoch_length(runner.train_loop)
             check_schedule(runner.cfg, epoch_length)
             length = training_length(runner.cfg, epoch_length)
