@@ -107,7 +107,7 @@ def same_threads():
 
 
 def losses(work_dir, finished):
-    """Return the losses by iteration of the runs in ``work_dir``: the latest run's, if several have one."""
+    """Return the losses by iteration; if several runs logged an iteration, the latest run's."""
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
     return {
         entry["step"]: entry["loss"]
