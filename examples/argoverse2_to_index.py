@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def columns(table: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """Return columns side by side."""
+    """Return columns of a table side by side, (rows, columns)."""
     return np.stack([table[name] for name in names], axis=1)
 
 
@@ -56,14 +56,15 @@ def add_cameras(scene: drivemim.RecordedScene, log: Path) -> None:
     """Add the cameras that have images, and their images."""
     lenses = read(log / "calibration" / "intrinsics.feather")
     mounts = read(log / "calibration" / "egovehicle_SE3_sensor.feather")
-    poses = dict(zip(mounts["sensor_name"], columns(mounts, TRANSLATION + ROTATION), strict=True))
+    sensor_poses = columns(mounts, TRANSLATION + ROTATION)
+    poses = dict(zip(mounts["sensor_name"], sensor_poses, strict=True))
     for row, name in enumerate(lenses["sensor_name"]):
         images = sorted((log / "sensors" / "cameras" / name).glob("*.jpg"))
         if not images:
             continue
         scene.add_camera(
             name,
-            intrinsics=[lenses[each][row] for each in ("fx_px", "fy_px", "cx_px", "cy_px")],
+            intrinsics=[lenses[key][row] for key in ("fx_px", "fy_px", "cx_px", "cy_px")],
             size=(int(lenses["width_px"][row]), int(lenses["height_px"][row])),
             camera_to_ego=poses[name],
         )
@@ -72,17 +73,17 @@ def add_cameras(scene: drivemim.RecordedScene, log: Path) -> None:
 
 
 def add_annotations(scene: drivemim.RecordedScene, table: dict[str, Any]) -> None:
-    """Add the boxes, which are in the ego frame at their time."""
+    """Add the boxes, which are in the ego frame of the time at which they were annotated."""
     for time in np.unique(table["timestamp_ns"]):
-        own = np.flatnonzero(table["timestamp_ns"] == time)
+        rows = np.flatnonzero(table["timestamp_ns"] == time)
         scene.add_boxes(
             int(time) // 1000,
-            tracks=table["track_uuid"][own].tolist(),
-            categories=[CATEGORIES.get(each, each) for each in table["category"][own]],
-            centers=columns(table, TRANSLATION)[own],
-            sizes=columns(table, ("width_m", "length_m", "height_m"))[own],
-            rotations=columns(table, ROTATION)[own],
-            lidar_points=table["num_interior_pts"][own].tolist(),
+            tracks=table["track_uuid"][rows].tolist(),
+            categories=[CATEGORIES.get(name, name) for name in table["category"][rows]],
+            centers=columns(table, TRANSLATION)[rows],
+            sizes=columns(table, ("width_m", "length_m", "height_m"))[rows],
+            rotations=columns(table, ROTATION)[rows],
+            lidar_points=table["num_interior_pts"][rows].tolist(),
             frame=scene.pose_at(int(time) // 1000),
         )
 

@@ -51,7 +51,7 @@ def read_calibration(path: Path) -> dict[str, Any]:
 
 
 def rigid(rotation: Any, translation: Any) -> Any:
-    """Return a 4x4 matrix."""
+    """Return the 4x4 matrix of a rotation and a translation."""
     return np.vstack([np.column_stack([rotation.reshape(3, 3), translation]), [0, 0, 0, 1]])
 
 
@@ -64,22 +64,22 @@ def timed(folder: Path) -> list[tuple[Path, int]]:
 
 def read_poses(folder: Path) -> tuple[Any, Any]:
     """Return times and ego poses: Mercator's projection, relative to the first position."""
-    found = timed(folder)
-    packets = np.array([np.loadtxt(file)[:6] for file, _ in found])
+    files = timed(folder)
+    packets = np.array([np.loadtxt(file)[:6] for file, _ in files])
     latitude, longitude = np.radians(packets[:, :2]).T
     scale = np.cos(latitude[0]) * EARTH_RADIUS
     north = scale * np.log(np.tan(np.pi / 4 + latitude / 2))
-    poses = np.tile(np.eye(4), (len(found), 1, 1))
+    poses = np.tile(np.eye(4), (len(files), 1, 1))
     poses[:, :3, 3] = np.stack([scale * longitude, north, packets[:, 2]], axis=1)
     poses[:, :3, 3] -= poses[0, :3, 3].copy()
     poses[:, :3, :3] = Rotation.from_euler("xyz", packets[:, 3:]).as_matrix()  # roll, pitch, yaw
     poses[:, :3, 3] -= IMU_HEIGHT * poses[:, :3, 2]
-    times, rows = np.unique([time for _, time in found], return_index=True)
+    times, rows = np.unique([time for _, time in files], return_index=True)
     return times, poses[rows]
 
 
 def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_ego: Any) -> None:
-    """Add the boxes of every left image; tracklets are in the lidar's frame."""
+    """Add the boxes at the time of every left image; tracklets are in the lidar's frame."""
     boxes = defaultdict(list)
     root = ElementTree.parse(drive / "tracklet_labels.xml").getroot()
     for track, item in enumerate(root.findall("tracklets/item")):
@@ -91,8 +91,8 @@ def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_ego: Any) 
             boxes[first + step].append((track, kind, *box_3d))
     for image, time in timed(drive / "image_02"):
         names = ("tracks", "categories", "centers", "sizes", "rotations")
-        found: Any = dict(zip(names, zip(*boxes[int(image.stem)], strict=True), strict=False))
-        scene.add_boxes(time, **found, frame=scene.pose_at(time) @ velo_to_ego)
+        columns: Any = dict(zip(names, zip(*boxes[int(image.stem)], strict=True), strict=False))
+        scene.add_boxes(time, **columns, frame=scene.pose_at(time) @ velo_to_ego)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ CATEGORIES = {
     "human": "person",
 }
 NAMES = list(CATEGORIES.values())
-SMALLEST = 3.0  # pixels
+SMALLEST = 3.0  # narrower or lower boxes are left out; pixels
 
 
 def main(town: Path, out: Path) -> None:
@@ -62,7 +62,7 @@ def coco_of(index: drivemim.FrameIndex, rows: Ints) -> dict[str, Any]:
                 "category_id": NAMES.index(names[0]),
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "area": (x2 - x1) * (y2 - y1),
-                # Less than 40 % is visible: neither object nor background.
+                # nuScenes' level 1: less than 40 % is visible. Detectors then ignore the object.
                 "iscrowd": int(found.visibility[number] == 1),
             }
         )

@@ -32,20 +32,21 @@ def main(town: Path, rig: Path) -> None:
     tables = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}
     scene_of = {row["token"]: row["scene_token"] for row in tables["sample"]}
-    data, boxes, moments = defaultdict(list), defaultdict(list), defaultdict(list)
+    data, boxes, sample_times = defaultdict(list), defaultdict(list), defaultdict(list)
     for row in tables["sample_data"]:
         data[scene_of[row["sample_token"]]].append(row)
     for row in tables["sample_annotation"]:
         boxes[scene_of[row["sample_token"]]].append(row)
     for row in tables["sample"]:
-        moments[row["scene_token"]].append(row["timestamp"])
+        sample_times[row["scene_token"]].append(row["timestamp"])
     for token, scene in by_token["scene"].items():
         out = rig / scene["name"]
         out.mkdir(parents=True)
         (out / "scene.json").write_text(json.dumps({"description": scene["description"]}))
         write_sensors(town, out, data[token], by_token)
         rows = [box_row(row, by_token) for row in boxes[token]]
-        empty = set(moments[token]) - {row[0] for row in rows}
+        # A sample without objects needs a row with its time only.
+        empty = set(sample_times[token]) - {row[0] for row in rows}
         write_csv(out / "boxes.csv", BOX_COLUMNS, [*rows, *([time] + [""] * 15 for time in empty)])
 
 

@@ -11,7 +11,9 @@ from drivemim.data.index.frame_index import FrameIndex
 
 
 def write_colour_frames(folder: Path) -> FrameIndex:
-    """Write two sequences of grey frames; vehicles are red, pedestrians are green, a quarter each.
+    """Write two sequences of grey frames, each with a green pedestrian and a red car.
+
+    Each object covers a quarter of the image.
 
     Args:
         folder: folder for the sequences ``train`` and ``val``, of six frames each.

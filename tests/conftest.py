@@ -12,22 +12,22 @@ import pytest
 from mmengine.registry import DefaultScope
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Helpers that tests of several folders share lie here: ``hostile``, ``oracle_outputs``, ...
+# This folder has the helpers that tests of several folders import: ``hostile``, ...
 sys.path.insert(0, str(Path(__file__).parent))
-# Toys are named by configs, which import them by name, in this process and in others.
+# Configs of tests import the modules in toys/ by name, in this process and in subprocesses.
 sys.path.insert(0, str(Path(__file__).parent / "toys"))
 # The demo, studies and benchmarks are packages of the scripts in tools/; examples are scripts.
 sys.path.insert(0, str(REPOSITORY / "tools"))
 sys.path.insert(0, str(REPOSITORY / "examples"))
 
-# Shells ignore Ctrl-C in what they start in the background, and so would the tests' processes.
+# A shell makes a background job ignore Ctrl-C. Processes that the tests start would inherit this.
 if (
     threading.current_thread() is threading.main_thread()
     and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Most of their tests train, or start other processes.
+# Files whose tests mostly train or start other processes.
 SLOW_FILES = frozenset(
     {
         "test_cli.py", "test_configs.py", "test_round_trip_3d.py", "test_slice.py",
@@ -55,7 +55,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of real frames: tests that need it skip where it is absent."""
+    """Return the folder of real frames; a test that uses this is skipped where it is absent."""
     folder = Path(os.environ.get("DRIVEMIM_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real frames at {folder}")

@@ -50,12 +50,12 @@ def follow(document: str, folder: Path, *, skip: int = 0) -> str:
     for kind, step in list(steps_of((REPOSITORY / document).read_text()))[skip:]:
         if kind == "command":
             script, *arguments = shlex.split(step)[1:]
-            here = folder / script  # one that the document has written
-            done = run_script(here if here.exists() else script, *arguments, folder=folder)
+            written = folder / script  # by an earlier block of the document
+            done = run_script(written if written.exists() else script, *arguments, folder=folder)
             assert done.returncode == 0, f"{step}: {done.stdout}{done.stderr}"
             printed += [done.stdout, done.stderr]
-        elif written := re.match(r"# (\S+\.py)\n", step):
-            path = folder / written[1]
+        elif header := re.match(r"# (\S+\.py)\n", step):
+            path = folder / header[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(step)
         else:

@@ -8,28 +8,28 @@ import torch
 
 
 class Call:
-    """Pickled as a call, which the reader of the pickle makes."""
+    """Object that is pickled as a function call: unpickling it calls the function."""
 
     def __init__(self, function, *arguments):
-        self.made = (function, arguments)
+        self.call = (function, arguments)
 
     def __reduce__(self):
-        return self.made
+        return self.call
 
 
 def system_call(path, marker, content=None):
-    """A pickle that calls ``os.system``."""
+    """Write a checkpoint whose pickle calls ``os.system``, which creates the file ``marker``."""
     torch.save({**(content or {}), "extra": Call(os.system, f"touch {marker}")}, path)
 
 
 def old_system_call(path, marker):
-    """The same in the format before torch 1.6."""
+    """Write a checkpoint like ``system_call`` in the format before torch 1.6."""
     content = {"state_dict": {}, "extra": Call(os.system, f"touch {marker}")}
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
 def getattr_eval(path, marker):
-    """A pickle that names only ``getattr`` and ``HistoryBuffer``, and goes from there to eval.
+    """Write a checkpoint whose pickle reaches ``eval`` by naming ``getattr`` and ``HistoryBuffer``.
 
     ``getattr(getattr(getattr, '__self__'), 'eval')`` becomes the ``__setstate__`` of a log history,
     whose state is then a line of code.
@@ -49,7 +49,7 @@ def getattr_eval(path, marker):
 
 
 def _with_pickle(path, program):
-    """A file of torch.save with another pickle in it."""
+    """Write a file of ``torch.save`` and replace the pickle in it."""
     torch.save({}, path)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}

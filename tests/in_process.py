@@ -1,4 +1,4 @@
-"""Scripts of the repository, run in this process: another one takes seconds to import."""
+"""Run scripts of the repository in this process: a new process takes seconds for its imports."""
 
 import io
 import runpy
@@ -17,14 +17,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def run_script(
     script: str | Path, *arguments: object, folder: str | Path = REPOSITORY
 ) -> CompletedProcess[str]:
-    """Return what ``python SCRIPT ARGUMENTS`` gives in this folder.
+    """Return the exit status and output of ``python SCRIPT ARGUMENTS``.
 
-    An exception that the script lets out is raised here, too.
+    An exception that the script does not catch is raised here, too.
 
     Args:
         script: path from the repository's root.
-        *arguments: its arguments.
-        folder: current directory.
+        *arguments: arguments of the script.
+        folder: folder to run it in.
     """
     command = [str(script), *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
@@ -37,7 +37,7 @@ def run_script(
             runpy.run_path(str(REPOSITORY / script), run_name="__main__")
         except SystemExit as stop:
             status = stop.code or 0
-    if not isinstance(status, int):  # a message, which Python would print
+    if not isinstance(status, int):  # the message of sys.exit, which Python would print
         err.write(f"{status}\n")
         status = 1
     return CompletedProcess(command, status, out.getvalue(), err.getvalue())

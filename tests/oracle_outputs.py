@@ -36,22 +36,23 @@ def oracle_outputs(
     """
     objects, ignored, metas = unpack_gt_instances(batch_data_samples)
     locations = head.locations(sizes)
-    answers = [
-        _answers(head, each) for each in head.get_targets(locations, objects, metas, ignored)
+    outputs = [
+        _image_outputs(head, targets)
+        for targets in head.get_targets(locations, objects, metas, ignored)
     ]
     lengths = [height * width for height, width in sizes]
     return tuple(
         [
             flat_BLC.transpose(1, 2).reshape(len(flat_BLC), -1, *size)
             for flat_BLC, size in zip(
-                torch.split(torch.stack(part), lengths, dim=1), sizes, strict=True
+                torch.split(torch.stack(output), lengths, dim=1), sizes, strict=True
             )
         ]
-        for part in zip(*answers, strict=True)
+        for output in zip(*outputs, strict=True)
     )
 
 
-def _answers(head: Mono3DHead, targets: ImageTargets) -> tuple[Tensor, ...]:
+def _image_outputs(head: Mono3DHead, targets: ImageTargets) -> tuple[Tensor, ...]:
     """Return the five outputs for one image, (L, channels) each."""
     rows, count = targets.positives_P, len(targets.labels_L)
     codes_P10 = targets.codes_P10.nan_to_num()

@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
 STUDIES = REPOSITORY / "tools" / "studies" / "configs"
 SIZE = (192, 320)
-# Settings of necks and heads: name and full size, and what they become.
+# Settings of necks and heads: (name, full-size value) -> value of the small config.
 SMALLER = {
     ("in_channels", 256): 64,
     ("out_channels", 256): 64,
@@ -35,7 +35,10 @@ SMALLER = {
 
 
 def runnable(*folders):
-    """Every config that trains something; parts of configs and lists of masks train nothing."""
+    """Return every config that trains something: no base files, no lists of masks.
+
+    With ``folders``, return only the configs in folders of these names.
+    """
     paths = sorted(path for root in (CONFIGS, STUDIES) for path in root.rglob("*.py"))
     paths = [path for path in paths if not {"_base_", "masks"} & set(path.parts)]
     return [path for path in paths if not folders or path.parent.name in folders]
@@ -46,16 +49,16 @@ def config_name(path):
 
 
 def small_config(path, **more):
-    """A full-size detector with ResNet-18 or the small ViT, thin heads, small images, few queries.
+    """Return a full-size detector's config with a small backbone, few channels and small images.
 
-    A config that is small already stays as it is.
+    A config that is small already is only changed by the options ``more``.
     """
     if "resnet50" not in path.stem and "vit_base" not in path.stem:
         return load_config(path, more)
     model = load_config(path).model
     options = {f"{loader}_dataloader.num_workers": 0 for loader in ("train", "val", "test")}
-    for place in "train_dataloader.dataset", "val_dataloader", "test_dataloader":
-        options[f"{place}.dataset.pipeline.0.image_size"] = SIZE
+    for key in "train_dataloader.dataset", "val_dataloader", "test_dataloader":
+        options[f"{key}.dataset.pipeline.0.image_size"] = SIZE
     if model.backbone.type == "ResNet":
         channels = [64, 128, 256, 512][-len(model.neck.in_channels) :]
         options |= {"model.backbone.depth": 18, "model.neck.in_channels": channels}
@@ -65,7 +68,7 @@ def small_config(path, **more):
     if model.type == "DINO":
         options["model.bbox_head.embed_dims"] = 64
     for key, value in walk(model, "model"):
-        change = key.rpartition(".")[2], value if isinstance(value, (int, str)) else None
-        if change in SMALLER and not key.startswith("model.backbone."):
-            options[key] = SMALLER[change]
+        setting = key.rpartition(".")[2], value if isinstance(value, (int, str)) else None
+        if setting in SMALLER and not key.startswith("model.backbone."):
+            options[key] = SMALLER[setting]
     return load_config(path, {**options, **more})

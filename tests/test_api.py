@@ -46,16 +46,14 @@ def five_lines(town, tmp_path_factory):
     return index, run, folder / "vit.safetensors"
 
 
-def test_the_import_is_quick_and_brings_in_no_framework():
+def test_importing_the_package_imports_no_framework():
+    """So the import takes no seconds."""
     code = (
-        "import time; begin = time.perf_counter(); import drivemim, sys; "
-        "print(time.perf_counter() - begin, [m for m in ('torch', 'mmengine', 'mmdet', 'cv2') "
-        "if m in sys.modules])"
+        "import drivemim, sys; "
+        "print([m for m in ('torch', 'mmengine', 'mmdet', 'cv2') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, modules = done.stdout.strip().split(" ", 1)
-    assert modules == "[]"
-    assert float(seconds) < 0.2
+    assert done.stdout.strip() == "[]"
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -69,7 +67,7 @@ def test_every_public_name_is_documented(name):
     assert len(inspect.getdoc(getattr(drivemim, name)).splitlines()) > 1
 
 
-def test_a_run_says_where_its_checkpoint_is(five_lines):
+def test_a_run_has_its_checkpoint_and_iteration(five_lines):
     index, run, _ = five_lines
     assert run.checkpoint == run.work_dir / "iter_2.pth"
     assert run.iteration == 2
@@ -84,7 +82,7 @@ def test_a_run_shorter_than_the_log_interval_prints_its_last_loss(five_lines):
     assert [line["step"] for line in lines if "loss" in line] == [2]
 
 
-def test_an_index_says_what_it_holds(five_lines):
+def test_the_repr_of_an_index_has_its_size(five_lines):
     index = five_lines[0]
     assert repr(index) == (
         f"<FrameIndex {index.path}: 2 scenes, {len(index.samples)} samples, {len(index.frames)} "
@@ -167,7 +165,7 @@ def test_an_index_that_is_missing_or_given_twice(five_lines, tmp_path):
         ((1, 1, 192, 320), r"expected \(B, 3, H, W\) in RGB$"),
     ],
 )
-def test_hints_fit_the_shape(five_lines, shape, hint):
+def test_an_image_of_a_wrong_shape_gets_a_hint_for_its_shape(five_lines, shape, hint):
     with pytest.raises(ValueError, match=hint):
         drivemim.load_backbone(five_lines[2])(torch.zeros(shape))
 
@@ -244,8 +242,8 @@ def test_a_batch_without_images_has_empty_features(five_lines, dtype):
     assert found.shape == (0, 128, 4, 4)
 
 
-def test_a_resnet_is_mmdetections_own(repository, tmp_path):
-    """The maps are those of a plain ResNet with the ``.pth`` beside the export."""
+def test_an_exported_resnet_has_the_features_of_mmdetections_resnet(repository, tmp_path):
+    """MMDetection's ResNet loads the ``.pth`` file beside the export."""
     config = repository / "tests" / "toys" / "configs" / "resnet.py"
     run = drivemim.pretrain(config, work_dir=tmp_path / "run_resnet_api")
     metadata = drivemim.export_backbone(run.checkpoint, tmp_path / "resnet.safetensors")
@@ -280,7 +278,7 @@ def test_a_vit_needs_no_mmdetection(five_lines):
 def test_channels_reach_the_backbone_in_its_own_order(bgr_to_rgb):
     """A backbone whose pretraining kept OpenCV's order gets blue, green, red."""
     normalization = {"mean": [1.0, 2.0, 3.0], "std": [1.0, 2.0, 4.0], "bgr_to_rgb": bgr_to_rgb}
-    module = PretrainedBackbone(Pass(), {"strides": [1], "normalization": normalization})
+    module = PretrainedBackbone(Identity(), {"strides": [1], "normalization": normalization})
     red, green, blue = 10.0, 20.0, 30.0
     rgb = torch.tensor([red, green, blue]).to(torch.uint8).view(3, 1, 1)
     first, second, third = (red, green, blue) if bgr_to_rgb else (blue, green, red)
@@ -288,7 +286,9 @@ def test_channels_reach_the_backbone_in_its_own_order(bgr_to_rgb):
     assert module(rgb)[0].flatten().tolist() == wanted
 
 
-class Pass(torch.nn.Module):
+class Identity(torch.nn.Module):
+    """Backbone whose only feature map is its input."""
+
     def forward(self, images):
         return [images]
 
@@ -320,7 +320,7 @@ def test_a_file_that_lacks_a_tensor_is_named_without_a_detector(five_lines, tmp_
     assert "detector" not in str(error.value)
 
 
-def test_shipped_configs_have_a_name_each():
+def test_shipped_configs_are_found_by_unique_names():
     configs = [c for c in configs_folder().rglob("*.py") if "_base_" not in c.parts]
     assert len({config.stem for config in configs}) == len(configs)
     assert find_config("vit_base_nuscenes").name == "vit_base_nuscenes.py"

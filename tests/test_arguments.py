@@ -1,4 +1,4 @@
-"""Unknown options, and the nearest one."""
+"""Options that a command does not have, and the suggested ones."""
 
 import argparse
 import ast
@@ -35,12 +35,13 @@ def error_line(parser, *arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        # The unknown option is reported, not the missing --work-dir, which follows from it.
+        # Not "--work-dir is required": it is only missing because it is misspelt.
         (["x.py", "--workdir", "y"], "there is no option --workdir; did you mean '--work-dir'?"),
         (["x.py", "--work_dir=y"], "there is no option --work_dir; did you mean '--work-dir'?"),
         (["--sede", "1", "x.py"], "there is no option --sede; did you mean '--seed'?"),
         (["x.py", "--cfg-option", "a=1", "--zzz"], "there is no option --zzz"),
-        (["x.py", "--local-ran", "1"], "there is no option --local-ran"),  # the help hides it
+        # --local_rank is not in the help, so it is not suggested.
+        (["x.py", "--local-ran", "1"], "there is no option --local-ran"),
         (["x.py"], "the following arguments are required: --work-dir"),
         (["x.py", "--work", "y"], "ambiguous option: --work could match --work-dir, --work-out"),
         (["x.py", "y.py", "--work-dir", "z"], "unrecognized arguments: y.py"),
@@ -58,7 +59,7 @@ def test_known_options_and_values():
     assert make_parser().parse_args(["x.py", "--work-dir", "a --b"]).work_dir == "a --b"
 
 
-def test_commands_of_a_command_have_options_of_their_own(capsys):
+def test_subcommands_have_options_of_their_own(capsys):
     parser = ArgumentParser(prog="prog")
     parser.add_argument("--verbose", action="store_true")
     frames = parser.add_subparsers(dest="source", required=True).add_parser("frames")
@@ -93,14 +94,14 @@ def uses_standard_parser(source):
     return "argparse.ArgumentParser" in called | imported
 
 
-def test_every_parser_is_ours():
+def test_every_parser_is_that_of_drivemim_arguments():
     sources = [*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/**/*.py")]
-    others = {
+    offenders = {
         str(path.relative_to(REPOSITORY))
         for path in sources
         if uses_standard_parser(path.read_text())
     }
-    assert others == set()
+    assert offenders == set()
 
 
 @pytest.mark.parametrize(

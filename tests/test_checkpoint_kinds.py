@@ -31,7 +31,7 @@ def _zip():
     return buffer.getvalue()
 
 
-# 8 bytes, the length of the header in them; the header; 6 numbers of 4 bytes.
+# A safetensors file: 8 bytes with the length of the header; the header; 6 numbers of 4 bytes.
 TENSORS = safetensors.torch.save(WEIGHTS)
 FILES = {
     "empty": (b"", "is empty"),
@@ -68,7 +68,7 @@ def test_files_other_than_checkpoints_are_described(tmp_path, name, suffix):
         assert str(error.value).startswith(f"{path} {message}")
 
 
-def test_the_other_format_is_named(tmp_path):
+def test_a_suffix_that_does_not_fit_the_format_is_named(tmp_path):
     (tmp_path / "a.pth").write_bytes(TENSORS)
     with pytest.raises(CheckpointError, match="is a safetensors file; a file of torch.save"):
         read_weights(tmp_path / "a.pth")
@@ -114,12 +114,12 @@ def test_kinds_of_content():
 
 def test_names_without_wrappers():
     assert unwrapped({"module.model.a": 1, "module.model.b._orig_mod.c": 2}) == {"a": 1, "b.c": 2}
-    # A part of that name is no wrapper.
+    # A prefix that not all names have is no wrapper.
     assert unwrapped({"module.a": 1, "b": 2}) == {"module.a": 1, "b": 2}
     assert unwrapped({}) == {}
 
 
-def test_numbers_that_are_none():
+def test_weights_that_are_nan_or_infinite_are_named():
     broken = {f"layer{number}.weight": torch.tensor([1.0, float("nan")]) for number in range(9)}
     fine = {"a": torch.ones(2), "count": torch.tensor(3), "steps": 4, "none": torch.zeros(0)}
     check_finite("x.pth", fine)
@@ -146,10 +146,10 @@ def test_differences_name_five_tensors_of_each_kind_and_a_file_has_all(tmp_path,
     ]
     assert describe_mismatch(wanted, offered).endswith(place)
     assert [str(path) for path in tmp_path.iterdir()] == [place]
-    del wanted["a5"]  # five of each are all
+    del wanted["a5"]  # now five names of each kind are all names: no file is written
     assert "all names" not in describe_mismatch(wanted, offered)
     assert describe_mismatch(wanted, wanted) == ""
-    # Any number of names is a short text.
+    # The text is short for any number of names.
     many = {f"layer{number}.weight": torch.zeros(2) for number in range(1000)}
     assert len(describe_mismatch(many, {}).partition("; all names")[0]) < 120
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
@@ -182,10 +182,10 @@ def test_values_that_cannot_fill_a_model_are_named_with_their_type(named):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_floats_of_any_precision_fill_a_model(dtype):
-    # A file that was halved as a whole has halved counts, too.
+    # If all tensors of a file were converted to half precision, so were the counts.
     weights = {"weight": torch.ones(2, dtype=dtype), "count": torch.tensor(3, dtype=dtype)}
     check_weights("x.pth", weights, MODEL)
-    # Integers of names that the model lacks, and values that are no weights.
+    # Names that the model lacks may have any value.
     check_weights("x.pth", {**weights, "steps": torch.tensor(5), "note": "x"}, MODEL)
     with pytest.raises(CheckpointError, match=r"NaN or infinite in 1 \(weight\)"):
         check_weights("x.pth", {"weight": torch.tensor([1.0, float("nan")])}, MODEL)
@@ -204,7 +204,7 @@ def test_an_optimizers_state_that_is_not_finite_is_named():
         "optimizer.state.1.exp_avg_sq): its first step would destroy the weights. Resume from an "
         "earlier checkpoint"
     )
-    # Several optimizers by name, lists of tensors, sparse tensors and 8-bit floats.
+    # States of several optimizers by name, lists of tensors, sparse tensors and 8-bit floats.
     for state, name in (
         ({"generator": {"state": {0: {"a": nan}}}}, "optimizer.generator.state.0.a"),
         ({"state": {"old_dirs": [torch.ones(2), nan]}}, "optimizer.state.old_dirs.1"),

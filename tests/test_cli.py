@@ -117,7 +117,8 @@ def test_the_wheel_runs_in_an_empty_folder(repository, tmp_path):
     site = Path(
         run(python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])").strip()
     )
-    # Python does not read .pth files of a folder that a .pth file adds: not the repository's own.
+    # Python reads no .pth files of a folder that a .pth file adds, so the repository, which is
+    # installed there by a .pth file, cannot be imported.
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     run(python, *pip, "install", "--no-deps", "--no-index", wheel)
     folder = tmp_path / "empty"

@@ -71,7 +71,7 @@ def test_images_of_each_shape_become_clips(leading, shape):
     assert clips.valid_BTN.all()
     assert (clips.labels_BTNM.shape[3], clips.points_BTNP3.shape[3]) == (0, 0)
     assert clips.tokens[1][-1][-1] == f"1-{shape[1] - 1}-{shape[2] - 1}"
-    # The order of the time steps is known without timestamps, their distance is not.
+    # Without timestamps, the time between the steps is unknown.
     several = {"timestamps"} if shape[1] > 1 else set()
     assert clips.unknown == {"intrinsics", "poses", "boxes", "labels"} | several
 

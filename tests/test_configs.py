@@ -26,10 +26,10 @@ from drivemim.errors import ConfigError
 PATHS = runnable()
 DETECTION = runnable("detection")
 INSTANCES = runnable("instances")
-# They differ from those on IDD in their data alone.
-ALIKE = {"atss_vit_micro_jitter_labels_camvid", "atss_resnet18_jitter_labels_camvid"}
-TRAINED = [path for path in DETECTION if path.stem not in ALIKE]
-# Heads and assigners that leave ignored objects out without a threshold for anchors.
+# Not trained here: only their data differs from that of the configs for IDD.
+REPEATED = {"atss_vit_micro_jitter_labels_camvid", "atss_resnet18_jitter_labels_camvid"}
+TRAINED = [path for path in DETECTION if path.stem not in REPEATED]
+# Heads and assigners that ignore objects in their own way, without ``ignore_iof_thr``.
 IGNORING = {
     "drivemim.IgnoringFCOSHead",
     "drivemim.IgnoringDINOHead",
@@ -48,7 +48,7 @@ def test_every_config_builds_its_model(path):
 
 
 @pytest.mark.parametrize("path", DETECTION, ids=config_name)
-def test_detection_configs_keep_their_promises(path):
+def test_detection_configs_have_consistent_data_schedule_and_classes(path):
     config = load_config(path)
     assert config.default_scope == "mmdet"
     assert config.backbone_checkpoint is None
@@ -65,10 +65,10 @@ def test_detection_configs_keep_their_promises(path):
     assert train.scenes != config.val_dataloader.dataset.scenes
     assert config.param_scheduler[-1].end == config.train_cfg.max_iters
     found = assigners(config.model)
-    aware = [each for each in found if each.get("ignore_iof_thr", 0) > 0]
-    others = [each["type"] for each in found if each not in aware]
+    ignoring = [each for each in found if each.get("ignore_iof_thr", 0) > 0]
+    others = [each["type"] for each in found if each not in ignoring]
     others += [config.model.bbox_head.type] if "bbox_head" in config.model else []
-    assert len(aware) == len(found) or IGNORING & set(others), "what is left out is background"
+    assert len(ignoring) == len(found) or IGNORING & set(others), "ignored objects are background"
     assert found or IGNORING & set(others)
     classes = [value for key, value in walk(config.model) if key == "num_classes"]
     assert classes
@@ -76,7 +76,7 @@ def test_detection_configs_keep_their_promises(path):
 
 
 def anchors_of(config):
-    """Settings of the anchors that objects are matched to by overlap, if there are any."""
+    """Yield the settings of the anchors that objects are assigned to by their IoU."""
     model, train = config.model, config.model.get("train_cfg") or {}
     for head, own in (("rpn_head", train.get("rpn")), ("bbox_head", train)):
         settings = (model.get(head) or {}).get("anchor_generator")
@@ -86,7 +86,7 @@ def anchors_of(config):
 
 @pytest.mark.parametrize("path", [*DETECTION, *INSTANCES], ids=config_name)
 def test_objects_as_large_as_half_the_image_have_anchors(path):
-    """Else a car right ahead is taught as background."""
+    """Without such anchors, a detector would learn a car right ahead as background."""
     config = load_config(path)
     init_default_scope("mmdet")
     height, width = config.image_size
@@ -102,7 +102,7 @@ def test_objects_as_large_as_half_the_image_have_anchors(path):
 
 
 def walk(tree):
-    """Every key and value in nested dicts and lists."""
+    """Yield every key and value in nested dicts and lists."""
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in pairs:
         yield key, value
@@ -115,7 +115,7 @@ def assigners(model):
 
 
 def test_every_detector_comes_with_a_resnet_and_a_vit():
-    """RetinaNet to Mask R-CNN, from MMDetection's own configs."""
+    """And its base config starts from MMDetection's own config."""
     detectors = ("retinanet", "faster_rcnn", "fcos", "cascade_rcnn", "dino", "rtmdet")
     found = {path.stem for path in DETECTION if path.is_relative_to(CONFIGS)}
     full = {f"{each}_{kind}_nuscenes" for each in detectors for kind in ("resnet50", "vit_base")}
@@ -128,7 +128,7 @@ def test_every_detector_comes_with_a_resnet_and_a_vit():
         assert re.search(r"_base_ = 'mmdet::|shipped = 'mmdet::", base)
 
 
-def test_every_large_vit_is_the_same():
+def test_all_detectors_have_the_same_vit_base():
     paths = [
         each for each in runnable() if "vit_base" in each.stem and "pretrain" not in each.parts
     ]
@@ -215,7 +215,7 @@ def test_a_small_detector_trains_a_step_and_is_evaluated(path, options, tiny_ind
     now = model.state_dict()
     still = {key for key in before if torch.equal(now[key], before[key])}
     backbone = {key for key in before if key.startswith("backbone.")}
-    # Frozen are the weights and the statistics, of the backbone and of nothing else.
+    # Freezing stops the weights and the batch norm statistics of the backbone, and nothing else.
     assert still & backbone == (backbone if options else set())
     assert not [key for key in still - backbone if key.startswith("neck.") and "weight" in key]
 
@@ -235,13 +235,13 @@ def test_a_small_detector_trains_a_step_and_is_evaluated(path, options, tiny_ind
 @pytest.mark.parametrize("path", DETECTION, ids=config_name)
 def test_ignored_objects_are_not_trained_as_background(path):
     init_default_scope("mmdet")
-    # 16-pixel priors in a row: the first on the object, the next two in what is ignored.
+    # Priors of 16 pixels in a row: the first covers the object, the next two the ignored object.
     left = torch.arange(0, 160, 16.0)
     priors = torch.stack([left, 0 * left, left + 16, 0 * left + 16], dim=1)
     predictions = InstanceData(priors=priors, bboxes=priors)
     truth = InstanceData(bboxes=priors[:1], labels=torch.zeros(1, dtype=torch.int64))
     ignored = InstanceData(bboxes=torch.tensor([[16.0, -8.0, 48.0, 24.0]]))
-    # Heads that ignore by themselves have tests of their own, as the soft labels' assigner does.
+    # The heads and assigners in IGNORING have tests of their own.
     for settings in assigners(load_config(path).model):
         if "ignore_iof_thr" not in settings:
             continue
@@ -253,7 +253,7 @@ def test_ignored_objects_are_not_trained_as_background(path):
 
 @pytest.fixture(scope="module")
 def tiny_masks(tmp_path_factory):
-    """A COCO file with polygons: on each of two images a car and a pedestrian."""
+    """Write a COCO file with polygons of a car and a pedestrian on each of two images."""
     folder = tmp_path_factory.mktemp("masks")
     generator = np.random.default_rng(0)
     boxes = {1: [40, 60, 80, 50], 8: [200, 50, 25, 70]}
@@ -290,7 +290,7 @@ def test_a_small_detector_with_masks_trains_and_is_evaluated(path, tiny_masks):
     batch = [dataset[ItemRequest(row, seed=row)] for row in range(2)]
     truth = batch[0]["data_samples"].gt_instances
     assert truth.labels.tolist() == [0, 7]
-    # Diamonds: half of their boxes, at 320/400 by 192/240 of the size.
+    # A diamond has half of its box's area; the images are resized by 320 / 400 = 192 / 240 = 0.8.
     areas = truth.masks.to_tensor(torch.float32, "cpu").sum(dim=(1, 2))
     assert torch.allclose(areas, torch.tensor([2000.0, 875.0]) * 0.8 * 0.8, rtol=0.1)
     losses = model.train_step(pseudo_collate(batch), optimizer)
@@ -310,7 +310,7 @@ def test_a_small_detector_with_masks_trains_and_is_evaluated(path, tiny_masks):
     assert {"coco/bbox_mAP", "coco/segm_mAP"} <= set(numbers)
 
 
-def test_masks_and_boxes_are_not_taught_on_an_image_that_exif_turns(tiny_masks):
+def test_an_image_with_an_exif_orientation_is_refused_with_masks(tiny_masks):
     config = small_config(INSTANCES[0])
     init_default_scope("mmdet")
     data = ConfigDict(config.test_dataloader.dataset, data_root=str(tiny_masks))

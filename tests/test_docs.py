@@ -51,7 +51,7 @@ def test_code_and_configs_exist(document):
     text = document.read_text()
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         ast.parse(code)
-    if document.name not in ("history.md", "CHANGELOG.md"):  # of other times
+    if document.name not in ("history.md", "CHANGELOG.md"):  # these name removed configs, too
         named = re.findall(r"((?<!/)\b(?:tools/studies/)?configs/[\w/]+\.py)\b", text)
         assert [name for name in named if not (REPOSITORY / name).is_file()] == []
 

@@ -54,7 +54,7 @@ def test_sound_installation_has_no_problem():
         assert part in text
 
 
-def test_numpy_2_is_put_back():
+def test_numpy_2_is_a_problem_with_a_fix():
     problem = only_problem(inspect({"numpy": "2.1.0"}))
     assert "numpy 2.1.0" in problem.message
     assert problem.fix == "python -m pip install -c constraints.txt numpy"
@@ -85,8 +85,8 @@ def test_operators_that_do_not_load(error, message):
         assert part in problem.fix
 
 
-def test_upstream_family_on_new_torch():
-    """A run can be resumed there, with DriveMIM's own reader of checkpoints."""
+def test_upstream_openmmlab_packages_on_a_new_torch():
+    """Torch is no problem: with DriveMIM's own reader of checkpoints, runs can be resumed."""
     upstream = {
         "onedl-mmengine": None,
         "onedl-mmcv": None,
@@ -102,7 +102,7 @@ def test_upstream_family_on_new_torch():
     assert "mmdet 3.3.0 refuses mmcv 2.2.0" in messages[1]
 
 
-def test_upstream_family_on_the_torch_it_was_made_for():
+def test_upstream_openmmlab_packages_on_the_torch_that_they_support():
     versions = {
         "onedl-mmengine": None,
         "onedl-mmcv": None,
@@ -115,7 +115,7 @@ def test_upstream_family_on_the_torch_it_was_made_for():
     assert inspect(versions).problems == ()
 
 
-def test_both_families_at_once():
+def test_onedl_and_upstream_openmmlab_packages_at_once():
     problem = only_problem(inspect({"mmcv": "2.1.0"}))
     assert problem.message == "onedl-mmcv and mmcv both write the folder mmcv"
     assert "pip uninstall -y onedl-mmcv mmcv" in problem.fix
@@ -140,7 +140,7 @@ def test_crash_of_a_snippet_is_an_outcome():
     assert run_python("print('here')") == Outcome(True, "here")
 
 
-def test_version_of_what_is_not_installed():
+def test_a_package_that_is_not_installed_has_no_version():
     assert installed_version("no-such-distribution-anywhere") is None
     assert installed_version("pytest") == pytest.__version__
 
@@ -158,7 +158,7 @@ def test_check_env_exits_with_0_only_without_problems(repository):
     assert (done.returncode == 0) == ("No problems found." in done.stdout)
 
 
-def test_before_any_setup_the_target_names_the_next_command(repository):
+def test_make_check_env_before_the_setup_names_the_next_command(repository):
     done = subprocess.run(
         ["make", "--no-print-directory", "BIN=none", f"PYTHON={sys.executable} -IS", "check-env"],
         cwd=repository,

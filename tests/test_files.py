@@ -99,7 +99,7 @@ def test_why_a_file_cannot_be_read(tmp_path, monkeypatch):
         why_unreadable(file)
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+def test_an_unwritable_file_is_refused_before_the_work(tmp_path, monkeypatch):
     ensure_writable(tmp_path / "new" / "folder" / "index.arrow")
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))
@@ -144,7 +144,7 @@ def test_leftovers_of_killed_processes_are_removed_by_the_next_write(tmp_path):
     write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
-    # Folders as well, but not what a link leads to.
+    # Abandoned folders are removed as well, but not the target of a link.
     folder = tmp_path / "frames"
     (tmp_path / f".frames.{dead.pid}.partial" / "inside").mkdir(parents=True)
     (tmp_path / "mine").mkdir()

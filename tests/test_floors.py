@@ -54,7 +54,7 @@ def names_we_define(sources):
 
 
 def private_attributes(source, own):
-    """Private attributes that a file uses and none of ours defines: another package's."""
+    """Private attributes that a file uses and no file of ours defines: those of other packages."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute):
@@ -145,7 +145,7 @@ def test_every_shape_letter_is_explained():
 
 
 def test_lists_of_data_explain_their_letter():
-    """Data has no channels (C, D) and no hidden patches (J); a list over them is of others."""
+    """In folders without channels (C, D) and hidden patches (J), the letters mean other things."""
     lacking = {}
     for folder in ("data", "evaluation", "town", "training", "visualization"):
         for path in REPOSITORY.glob(f"drivemim/{folder}/**/*.py"):
@@ -186,7 +186,7 @@ def code_lines(function):
 
 
 def test_files_and_functions_are_short():
-    """As in "Style" of CONTRIBUTING.md."""
+    """Limits as in "Style" of CONTRIBUTING.md."""
     long_files, long_functions = [], []
     for path in SHORT:
         text, limit = path.read_text(), 120 if path.parent == TOOLS else 400
@@ -205,7 +205,7 @@ def test_lines_of_code_are_counted_without_the_docstring():
 
 
 def test_the_package_names_no_script_of_the_repository():
-    """A wheel does not have them."""
+    """A wheel does not contain the scripts."""
     package = REPOSITORY.glob("drivemim/**/*.py")
     assert [path.name for path in package if "tools/" in path.read_text()] == []
 
@@ -236,7 +236,7 @@ def test_private_imports_are_recognised(source, found):
 
 
 def test_public_names_and_modules_of_the_package_are_unique():
-    """One meaning per name. Commands are named like what they run, and each has a ``main``."""
+    """One name has one meaning. Commands may share names: each module of ``cli`` has a ``main``."""
     modules, names = Counter(), Counter()
     for path in sorted(REPOSITORY.glob("drivemim/**/*.py")):
         if "cli" in path.parts:
@@ -255,7 +255,7 @@ def test_public_names_and_modules_of_the_package_are_unique():
 
 
 def test_every_package_that_is_imported_is_a_dependency():
-    """And not one that some other package happens to bring."""
+    """Even if another dependency happens to install it."""
     text = (REPOSITORY / "pyproject.toml").read_text()
     listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)[1]
     declared = set(re.findall(r'"([a-z0-9-]+)', listed))

@@ -60,7 +60,7 @@ def index(tmp_path_factory):
 
 
 def settings(name, index):
-    """Options with which a config trains an iteration in an instant."""
+    """Return options with which a config trains quickly, on small images of ``index``."""
     data = "train_dataloader.dataset"
     if name.startswith("atss"):
         sizes = {f"{part}.pipeline.0.image_size": (64, 96)

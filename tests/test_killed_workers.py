@@ -1,4 +1,4 @@
-"""Killed workers of a data loader are one line for users."""
+"""A killed worker of a data loader ends the run with an error of one line."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_a_killed_data_loader_worker_is_one_line(message, words):
     assert "\n" not in line
 
 
-def test_pytorch_still_words_it_so():
+def test_the_message_is_that_of_the_installed_pytorch():
     text = Path(dataloader.__file__).read_text()
     assert "DataLoader worker (pid(s) {pids_str}) exited unexpectedly" in text
 

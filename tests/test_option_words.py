@@ -40,7 +40,7 @@ MESSAGES = [
         "name it: --trust-checkpoint /a/b.pth (or DRIVEMIM_TRUST_CHECKPOINT=/a/b.pth)",
         "name it: the environment variable DRIVEMIM_TRUST_CHECKPOINT=/a/b.pth",
     ),
-    # Commands are commands in Python, too.
+    # Commands to type stay commands in Python.
     (
         "run drivemim index nuscenes --root a --version v1.0-mini",
         "run drivemim index nuscenes --root a --version v1.0-mini",
@@ -108,7 +108,7 @@ def test_the_options_of_a_message_can_be_pasted():
 @pytest.mark.parametrize(
     "name", [name for name in drivemim.__all__ if name.islower() and name[0] != "_"]
 )
-def test_every_public_function_names_arguments(name):
+def test_errors_of_every_public_function_name_arguments(name):
     assert getattr(drivemim, name).__wrapped__.__module__.startswith("drivemim.")
 
 

@@ -1,4 +1,4 @@
-"""One line for an error, also from one of several processes."""
+"""Errors as one line, also in runs of several processes."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from drivemim.process_ends import one_line_errors, one_line_stops, process_rank
 
 @pytest.fixture
 def waits(monkeypatch):
-    """Seconds that a process has waited, instead of waiting."""
+    """Return a list that receives the seconds of every ``time.sleep``, which does not wait."""
     waited = []
     monkeypatch.setattr(drivemim.process_ends.time, "sleep", waited.append)
     return waited
@@ -51,7 +51,7 @@ def test_only_rank_zero_reports_at_once(monkeypatch, waits):
     assert leave(ConfigError("wrong"), "pytorch") == "ConfigError: wrong"
     assert waits == []
     monkeypatch.setenv("RANK", "1")
-    # The others report late: torchrun ends them by then, unless rank 0 has no such error.
+    # Other ranks report after 30 s. If rank 0 has the same error, torchrun ends them before.
     assert leave(ConfigError("wrong"), "pytorch") == "rank 1: ConfigError: wrong"
     assert waits == [30.0]
     with pytest.raises(KeyError), one_line_errors("pytorch"):
@@ -74,11 +74,11 @@ def test_a_wrong_option_is_reported_by_rank_zero(monkeypatch, waits, capsys):
 ])  # fmt: skip
 def test_stops_have_the_status_that_shells_give_them(monkeypatch, waits, capsys, tmp_path, error,
                                                      status, line):  # fmt: skip
-    told = tmp_path / "error.json"
-    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(told))
+    error_file = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(error_file))
     assert leave(error) == status
     assert capsys.readouterr().err == f"{line}\n"
-    assert json.loads(told.read_text())["message"] == line
+    assert json.loads(error_file.read_text())["message"] == line
     monkeypatch.setenv("RANK", "1")
     assert leave(error, "pytorch") == status
     assert capsys.readouterr().err == ""
@@ -104,7 +104,7 @@ def _hide_an_interrupt():
 
 
 def test_an_interrupt_that_another_error_hides_is_one_line(monkeypatch, capsys):
-    """And it is printed once by two contexts, one in the other."""
+    """Two nested contexts print it once."""
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     with pytest.raises(SystemExit) as stop, one_line_stops(), one_line_errors():
         _hide_an_interrupt()

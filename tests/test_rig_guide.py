@@ -1,4 +1,4 @@
-"""The guide of rigs: its files and limits. ``test_tutorials.py`` runs its commands and code."""
+"""Files and limits in the guide of rigs. ``test_tutorials.py`` runs its commands and code."""
 
 import json
 import re
@@ -17,13 +17,13 @@ def guide(repository):
 
 
 def blocks_of(guide, heading):
-    """The indented blocks of a section."""
+    """Return the indented blocks of a section."""
     section = guide.partition(f"### {heading}\n")[2].partition("\n#")[0]
     found = re.findall(r"((?:^    .*\n)+)", section, re.MULTILINE)
     return ["\n".join(line[4:] for line in block.splitlines()) for block in found]
 
 
-def test_its_files_are_a_rig(guide, tmp_path, capsys):
+def test_the_files_in_the_guide_are_a_valid_rig(guide, tmp_path, capsys):
     (calibration,) = blocks_of(guide, "calibration.json")
     (poses,) = blocks_of(guide, "poses.csv")
     (boxes,) = blocks_of(guide, "boxes.csv")
@@ -44,7 +44,7 @@ def test_its_files_are_a_rig(guide, tmp_path, capsys):
     assert capsys.readouterr().out == "no problems in 1 scenes with 1 images and 1 boxes\n"
 
 
-def test_its_limits_are_those_of_the_code(guide):
+def test_the_limits_in_the_guide_are_those_of_the_code(guide):
     from drivemim.data.boxes.ground_truth import LONGEST_LINK, LONGEST_STILL
     from drivemim.data.index.builders.scene_samples import LARGEST_LAG, LONGEST_STRETCH
     from drivemim.data.index.builders.trajectory import BASELINE, LONGEST_BEYOND, LONGEST_POSE_GAP

@@ -55,7 +55,7 @@ def config():
 
 
 def frames_of(config, index, scenes, **others):
-    """The config's own data set with all that the official evaluation counts."""
+    """Build the config's data set with all objects that the official evaluation counts."""
     init_default_scope("mmdet")
     settings = config.test_dataloader.dataset.to_dict()
     settings.update(index=str(index), scenes=scenes, filters=dict(min_points=1), **others)
@@ -85,7 +85,7 @@ def score(config, frames, samples, **settings):
 
 
 def ground_truth_file(nusc, scenes, seen, path):
-    """Write the annotations that some image shows directly to a results file."""
+    """Write the annotations in ``seen`` to a results file, without the chain."""
     names = {row["token"]: row["name"] for row in nusc.attribute}
     results = {}
     for sample in nusc.sample:
@@ -123,7 +123,7 @@ def seen_in(frames):
     return tokens
 
 
-def test_the_town_comes_back_whole(config, town, tmp_path):
+def test_the_ground_truth_of_the_town_scores_one(config, town, tmp_path):
     frames = frames_of(config, town, "mini_val")
     found = score(config, frames, perfect_predictions(config, frames), out_dir=str(tmp_path))
     assert found["nuscenes/NDS"] > 0.999
@@ -134,7 +134,7 @@ def test_the_town_comes_back_whole(config, town, tmp_path):
         assert found[f"nuscenes/{name}_AP"] > 0.99, name
 
 
-def test_a_mirrored_pipeline_comes_back_unmirrored(config, town):
+def test_results_of_flipped_images_are_flipped_back(config, town):
     pipeline = list(config.test_dataloader.dataset.pipeline)
     pipeline.insert(-1, dict(type="drivemim.FlipFrame3D", prob=1.0))
     frames = frames_of(config, town, "mini_val", pipeline=pipeline)
@@ -187,14 +187,14 @@ def test_a_small_detector_trains_and_is_scored(town, path):
     for step in range(2):  # a ResNet's residual branches begin at zero and wake in the second
         batch = [frames[ItemRequest(row, seed=10 * step + row)] for row in range(2)]
         losses = model.train_step(pseudo_collate(batch), optimizer)
-    assert len(losses) == 10  # nine and their sum
+    assert len(losses) == 10  # nine losses and their sum
     assert all(torch.isfinite(value).all() for value in losses.values())
     still = {key for key, value in model.named_parameters() if torch.equal(value, before[key])}
     assert not still
 
     frames = frames_of(config, town, "mini_val")
     model.eval()
-    # So that there is something to score: an untrained network is sure of nothing.
+    # Keep all detections, else there is nothing to score: an untrained network has low scores.
     model.bbox_head.test_cfg["score_thr"] = 0.0
     samples = model.test_step(pseudo_collate([frames[0], frames[1]]))
     assert all(len(each.pred_instances) > 0 for each in samples)

@@ -52,7 +52,7 @@ def test_exported_weights_are_the_pretrained_ones(slice_dir):
     assert all(torch.equal(exported[name], encoder[name]) for name in exported)
 
 
-def test_detectors_began_where_they_should(slice_dir):
+def test_only_one_detector_starts_from_the_exported_backbone(slice_dir):
     def log(init):
         return (slice_dir / "logs" / f"finetune-{init}.log").read_text()
 
@@ -74,7 +74,7 @@ def test_both_initialisations_are_scored_on_the_same_objects(slice_dir):
     assert "drivemim/pedestrian_AP[distance 0-20 m]" in pretrained
 
 
-def test_report_stands_alone(slice_dir):
+def test_report_refers_to_no_other_file(slice_dir):
     html = (slice_dir / "report.html").read_text()
     assert html.count("data:image/") >= 4
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", html)
@@ -88,7 +88,7 @@ def test_a_second_run_keeps_everything(repository, slice_dir):
 
 
 def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
-    """Arguments that pretrain the small ViT on the town, every loss logged."""
+    """Return a command that pretrains the small ViT on the town and logs every iteration."""
     given = [
         f"train_dataloader.dataset.index={slice_dir / 'town.arrow'}",
         f"train_dataloader.batch_size={batch_size}",
@@ -102,12 +102,12 @@ def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
 
 
 def same_threads():
-    """Environment of another process whose sums are rounded like those of this one."""
+    """Return an environment with as many threads as here, so that sums are rounded equally."""
     return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 def losses(work_dir, finished):
-    """Losses by iteration of all runs in ``work_dir``, the latest counting."""
+    """Return the losses by iteration; if several runs logged an iteration, the latest run's."""
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
     return {
         entry["step"]: entry["loss"]

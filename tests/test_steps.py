@@ -79,29 +79,29 @@ def test_a_changed_command_repeats_the_step_and_the_next_ones(folder):
     run(folder, (step("a"),), (step("b"),), (step("c"),))
     ran, _ = run(folder, (step("a"),), (step("b", "--new"),), (step("c"),))
     assert ran == ["b", "c"]
-    # What the earlier run left was removed first.
+    # The output of the earlier run was removed first, else it would be "onceagain".
     assert (folder / "work/c/out.txt").read_text() == "once"
 
 
-def test_changed_source_redoes_it(folder):
+def test_a_changed_source_repeats_the_step(folder):
     run(folder, (step("a"),))
     (folder / "source.py").write_text("2")
     assert run(folder, (step("a"),))[0] == ["a"]
 
 
-def test_lost_result_redoes_it(folder):
+def test_a_missing_result_repeats_the_step(folder):
     run(folder, (step("a"),))
     (folder / "work/a/out.txt").unlink()
     assert run(folder, (step("a"),))[0] == ["a"]
 
 
-def test_fresh_redoes_everything(folder):
+def test_fresh_repeats_every_step(folder):
     run(folder, (step("a"),), (step("b"),))
     assert run(folder, (step("a"),), (step("b"),), fresh=True)[0] == ["a", "b"]
     assert (folder / "work/a/out.txt").read_text() == "once"
 
 
-def test_an_interrupted_step_finds_its_output(folder):
+def test_an_interrupted_step_keeps_its_partial_output(folder):
     interrupted = step("a", command=("fail.py",))
     with pytest.raises(StepFailedError):
         run(folder, (interrupted,))
@@ -113,7 +113,7 @@ def test_an_interrupted_step_finds_its_output(folder):
     assert left.read_text() == "half again"
 
 
-def test_a_command_that_outlived_its_plan_has_no_second_one_beside_it(folder):
+def test_a_step_whose_command_outlived_a_killed_plan_is_not_started_twice(folder):
     (folder / "slow.py").write_text("import os, time; print(os.getpid()); time.sleep(60)")
     (folder / "plan.py").write_text(f"""
 from pathlib import Path
@@ -181,14 +181,14 @@ def test_failure_names_step_log_and_command_and_later_steps_do_not_run(folder):
     assert not (folder / "work/b").exists()
 
 
-def test_failure_ends_what_runs_beside_it(folder):
+def test_failure_ends_the_other_steps_of_the_group(folder):
     (folder / "sleep.py").write_text("import time; time.sleep(600)")
     with pytest.raises(StepFailedError, match="b failed"):
         run(folder, (step("a", command=("sleep.py",)), step("b", command=("fail.py",))))
 
 
 def test_seconds_of_interrupted_runs_are_added(folder):
-    """At least 0.4 s before it fails and 0.4 s after: both count; a fresh run begins at zero."""
+    """The step fails after 0.4 s, and then takes 0.4 s: both count. A fresh run starts at zero."""
     (folder / "slow.py").write_text(
         "import pathlib, sys, time; time.sleep(0.4); "
         "sys.exit(0 if pathlib.Path('ready').exists() else 1)"
@@ -213,7 +213,7 @@ def test_seconds_of_interrupted_runs_are_added(folder):
     assert other.seconds < 1000
 
 
-def test_a_step_alone_keeps_the_threads_of_two(folder, monkeypatch):
+def test_side_by_side_limits_the_threads_of_a_step_that_runs_alone(folder, monkeypatch):
     (folder / "threads.py").write_text(
         "import os, pathlib, sys; "
         "pathlib.Path(sys.argv[1]).write_text(os.environ['OMP_NUM_THREADS'])"
@@ -255,7 +255,7 @@ def test_progress_in_a_line(line, progress):
     assert parse_progress(line) == progress
 
 
-def test_independent_steps_stand_for_themselves(folder):
+def test_independent_steps_are_repeated_only_for_their_own_changes(folder):
     run(folder, (step("a"),), (step("b"), step("c")), independent=True)
     plan = ((step("d"),), (step("c"), step("a", "--new")), (step("b"),))
     assert run(folder, *plan, independent=True)[0] == ["d", "a"]
@@ -263,7 +263,7 @@ def test_independent_steps_stand_for_themselves(folder):
     assert run(folder, *plan, independent=True)[0] == ["d", "c", "a", "b"]
 
 
-def test_finished_runs_are_those_that_would_not_run_again(folder, tmp_path_factory):
+def test_completed_steps_are_those_that_would_be_skipped(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "weights.pth"
     elsewhere.write_text("1")
     steps = [step("a"), step("b"), step("c"), step("d", reads=(str(elsewhere),))]
@@ -275,7 +275,7 @@ def test_finished_runs_are_those_that_would_not_run_again(folder, tmp_path_facto
     assert names() == {"b", "c", "d"}
     (folder / "work/c/out.txt").unlink()
     assert names() == {"b", "d"}
-    # A file that a step reads may lie anywhere.
+    # A file that a step reads may be outside the repository.
     elsewhere.write_text("2")
     assert names() == {"b"}
     assert completed_steps([step("b", "--new")], WORK, repository=folder) == set()

@@ -1,4 +1,4 @@
-"""The tutorials and the guide of rigs, followed word for word; and what they promise."""
+"""The tutorials and the guide of rigs, followed word for word; the results are as they say."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def test_frames(start):
     assert "torch.Size([1, 128, 12, 20]) [16]\n" in printed
     index = drivemim.open_index(out / "index.arrow")
     assert len(index.scenes) == 2
-    assert len(index.frames) == 9 + 4  # two a second of 1.8 s of video
+    assert len(index.frames) == 9 + 4  # images of a folder; 1.8 s of video, 2 frames per second
     assert_pictures(out / "pictures", 2)
     boxes = drivemim.open_index(out.parent / "coco" / "boxes.arrow")
     files = [json.loads((out.parent / "coco" / f"{name}.json").read_text())
@@ -142,7 +142,7 @@ def test_rig(start):
     for run in ("run", "single"):
         assert (out / run / "iter_10.pth").is_file()
     assert (out / "backbone.safetensors").is_file()
-    # The guide's box, 12 m ahead of an ego that has driven 4.5 m.
+    # The box of the guide is 12 m ahead of the ego, which has driven 4.5 m.
     built = drivemim.open_index(out / "monday.arrow")
     assert built.boxes.center[0].tolist() == pytest.approx([12 + 4.5, 1.5, 0.8])
 
@@ -154,7 +154,7 @@ def losses_of(printed, iterations):
 
 
 def head_rows(checkpoint, name):
-    """Return the number of outputs of a layer."""
+    """Return the number of outputs of a layer in a checkpoint, by the name of its weight."""
     return len(torch.load(checkpoint, weights_only=False)["state_dict"][name])
 
 

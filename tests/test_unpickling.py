@@ -42,10 +42,10 @@ def test_numpy_values_come_back_as_they_were(tmp_path):
     for name, value in pickle.loads(pickle.dumps(PLAIN)).items():
         assert np.asarray(found[name]).dtype == np.asarray(value).dtype, name
         np.testing.assert_array_equal(found[name], value)
-    found["order"][0, 0] = 7  # as an array read otherwise, it can be written to
+    found["order"][0, 0] = 7  # the array is writable, like one from ``pickle.loads``
 
 
-def test_log_histories_go_on_with_their_statistics(tmp_path):
+def test_log_histories_can_be_continued(tmp_path):
     history = HistoryBuffer([4.0, 1.0, 3.0], [1, 1, 2], max_length=3)
     found = read_checkpoint(saved(tmp_path / "x.pth", {"loss": history}))["loss"]
     assert type(found) is HistoryBuffer
@@ -93,7 +93,7 @@ def test_loaded_weights_are_saved_under_usual_names(tmp_path):
 def test_hostile_files_are_refused_by_their_content(tmp_path, make, named):
     path, marker = tmp_path / "x.pth", tmp_path / "marker"
     make(path, marker)
-    # The file is what it is meant to be: a reader that lets it runs it.
+    # Check the file itself: an unsafe reader runs its code.
     torch.load(path, weights_only=False)
     assert marker.exists()
     marker.unlink()
@@ -104,7 +104,7 @@ def test_hostile_files_are_refused_by_their_content(tmp_path, make, named):
 
 
 class Held:
-    """A class of somebody's own."""
+    """Class of a user, which no checkpoint may contain."""
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_only_the_file_that_is_named_is_trusted(tmp_path, monkeypatch):
 
 
 def test_mmengine_reads_downloads_as_safely(tmp_path, monkeypatch):
-    """``torch.hub`` alone reads them with all they hold."""
+    """``torch.hub`` itself would run the code in them."""
     patch_checkpoint_loader()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     marker = tmp_path / "marker"
@@ -165,7 +165,7 @@ def test_mmengine_reads_downloads_as_safely(tmp_path, monkeypatch):
     assert not marker.exists()
     found = checkpoint.load_from_http((tmp_path / "good.pth").as_uri())
     assert torch.equal(found["weight"], torch.ones(2))
-    assert found["meta"] == {}  # MMEngine would run its config
+    assert found["meta"] == {}  # MMEngine would run the config in it
     with pytest.raises(CheckpointError, match=r"s3://a/b\.pth: copy the file to this machine"):
         CheckpointLoader.load_checkpoint("s3://a/b.pth")
 

@@ -57,7 +57,8 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--allow-boxes-read", action="store_true",
-        help="run and mark backbones whose pretraining read boxes of more frames than a run has",
+        help="run and mark backbones whose pretraining read boxes of more frames than a run "
+        "trains on",
     )  # fmt: skip
     parser.add_argument(
         "--transductive", action="store_true",

@@ -22,7 +22,7 @@ fail() {
     exit 1
 }
 
-# Version managers leave launchers for interpreters that are not installed, so each is run.
+# Run an interpreter: version managers leave launchers for interpreters that are not installed.
 works() {
     "$1" -c '
 import os, sys, sysconfig
@@ -52,7 +52,7 @@ running=
 trap 'if [ -n "$running" ]; then kill "$running" 2>/dev/null || true; fi' EXIT
 trap 'exit 130' INT TERM
 
-# step NAME TEXT COMMAND...: run with output to a log, a sign of life every half minute.
+# step NAME TEXT COMMAND...: run with output to a log; print a line every half minute.
 step() {
     local name=$1 text=$2 began=$SECONDS slept=0
     shift 2

@@ -36,8 +36,12 @@ def _arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path, help="file of settings")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of runs and results")
-    parser.add_argument("--backbones", type=int, nargs="+", help="seeds of pretraining")
-    parser.add_argument("--seeds", type=int, nargs="+", help="seeds of fine-tuning")
+    parser.add_argument(
+        "--backbones", type=int, nargs="+", help="seeds of pretraining (default: the file's)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="seeds of fine-tuning (default: the file's)"
+    )
     parser.add_argument("--fresh", action="store_true", help="repeat completed steps")
     parser.add_argument(
         "--report-only", action="store_true", help="report the finished runs; run nothing"

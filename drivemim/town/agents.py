@@ -20,7 +20,10 @@ from drivemim.town.town_config import Condition
 from drivemim.town.tracks import Track
 from drivemim.town.vehicles import VEHICLE_SHAPES, build_vehicle
 
-_PEDAL_PHASES = 4
+_PEDAL_PHASES = 4  # textures of a cyclist per turn of the pedals
+_PEDAL_TURN_LENGTH = 2.2  # distance that a cyclist covers per turn of the pedals, metres
+_CYCLE_LENGTH = 0.8  # distance that a pedestrian covers per walking cycle, body heights
+_MIN_WALKING_DISTANCE = 0.5  # a pedestrian who moves less in the whole scene stands still; metres
 _INSET = 0.999  # shrinks bodies so that rounding does not put lidar points outside their boxes
 
 
@@ -62,10 +65,10 @@ class Agents:
                     build_vehicle(shape, track.size_wlh, index + 1, generator, bank, condition)
                 )
             elif track.kind in COMPOSITE_VEHICLES:
-                kind = COMPOSITE_VEHICLES[track.kind]
+                vehicle = COMPOSITE_VEHICLES[track.kind]
                 bodies.append(
                     build_composite_vehicle(
-                        kind, track.size_wlh, index + 1, generator, bank, condition
+                        vehicle, track.size_wlh, index + 1, generator, bank, condition
                     )
                 )
             elif track.kind in ("motorcyclist", "motorcycle"):
@@ -84,20 +87,27 @@ class Agents:
         self._bodies = (Quads.cat(bodies) if bodies else Quads.make([])).scaled(_INSET)
 
     def to_quads(self, positions_A2: Floats, yaws_A: Floats, travelled_A: Floats) -> Quads:
-        """Return the quads of vehicles, cycles and barriers in the world frame."""
-        rows = self._bodies.instance_id_M - 1
-        cos, sin = np.cos(yaws_A)[rows], np.sin(yaws_A)[rows]
+        """Return the quads of vehicles, cycles and barriers in the world frame.
+
+        Args:
+            positions_A2: positions on the ground, metres.
+            yaws_A: radians.
+            travelled_A: distances covered so far, metres; they turn the pedals.
+        """
+        track_of_quad = self._bodies.instance_id_M - 1
+        cos, sin = np.cos(yaws_A)[track_of_quad], np.sin(yaws_A)[track_of_quad]
 
         def turn(vectors: Floats) -> Floats:
             x, y = vectors[:, 0], vectors[:, 1]
             return np.stack([cos * x - sin * y, sin * x + cos * y, vectors[:, 2]], -1)
 
         corners = turn(self._bodies.corner_M3)
-        corners[:, :2] += positions_A2[rows]
+        corners[:, :2] += positions_A2[track_of_quad]
         textures = self._bodies.texture_M.copy()
         for index, first in self._first_pedal_texture.items():
-            phase = int(travelled_A[index] / 2.2 * _PEDAL_PHASES) % _PEDAL_PHASES
-            textures[np.flatnonzero(rows == index)[0]] = first + phase
+            phase = int(travelled_A[index] / _PEDAL_TURN_LENGTH * _PEDAL_PHASES) % _PEDAL_PHASES
+            side_view = np.flatnonzero(track_of_quad == index)[0]  # a bicycle's first quad
+            textures[side_view] = first + phase
         return Quads(
             corners,
             turn(self._bodies.right_M3),
@@ -110,13 +120,20 @@ class Agents:
     def to_sprites(
         self, positions_A2: Floats, yaws_A: Floats, travelled_A: Floats, viewpoint_3: Floats
     ) -> Sprites:
-        """Return pedestrians and cones as sprites; pedestrians as seen from ``viewpoint_3``."""
+        """Return pedestrians and cones as sprites; pedestrians as seen from ``viewpoint_3``.
+
+        Args:
+            positions_A2: positions on the ground, metres.
+            yaws_A: radians.
+            travelled_A: distances covered so far, metres; they set the phase of the walking cycle.
+            viewpoint_3: position of the camera or scanner in the world frame, metres.
+        """
         agents = np.concatenate([self._people, self._cones])
         people = self._people
         toward = viewpoint_3[:2] - positions_A2[people]
         view = np.arctan2(toward[:, 1], toward[:, 0]) - yaws_A[people]
         views = np.rint(view / (2 * np.pi) * VIEWS).astype(np.int64) % VIEWS
-        cycle = 0.8 * self._sizes_A3[people, 2]
+        cycle = _CYCLE_LENGTH * self._sizes_A3[people, 2]
         phases = (travelled_A[people] / cycle * PHASES).astype(np.int64) % PHASES
         textures: Ints = self._first_texture_A[agents].copy()
         textures[: len(people)] += views * PHASES + phases
@@ -127,7 +144,7 @@ class Agents:
     def _add_person_textures(self, track: Track, generator: np.random.Generator) -> int:
         """Add a pedestrian's textures of all views and walking phases; return the first number."""
         outfit = Outfit.sample(generator, vest=track.kind == "worker")
-        moving = bool(track.travelled_distance()[-1] > 0.5)
+        moving = bool(track.travelled_distance()[-1] > _MIN_WALKING_DISTANCE)
         stride = 0.13 if moving else 0.0
         aspect_ratio = track.size_wlh[0] / track.size_wlh[2]
 
@@ -153,16 +170,24 @@ class Agents:
         return numbers[0]
 
     def _bicycle(self, track: Track, index: int, generator: np.random.Generator) -> Quads:
-        """Build a quad along the bicycle and, if it has a rider, two across it."""
+        """Build the quads of a bicycle, with its rider if the track is a cyclist's.
+
+        One quad along the bicycle shows the side view. Two quads across it show the rider from the
+        front and from behind.
+        """
         width, length, height = track.size_wlh
         outfit = Outfit.sample(generator)
-        frame = tuple(generator.integers(20, 230, 3).tolist())
+        frame_colour = tuple(generator.integers(20, 230, 3).tolist())
         has_rider = track.kind == "cyclist"
+        # The side view is drawn as high as long; above a bicycle without a rider it is empty.
         drawn_height = 1.0 if has_rider else height / length
         sides = []
         for phase in range(_PEDAL_PHASES if has_rider else 1):
             image, alpha = draw_cyclist(
-                outfit, phase / _PEDAL_PHASES if has_rider else -1.0, frame, self._texture_height
+                outfit,
+                phase / _PEDAL_PHASES if has_rider else -1.0,
+                frame_colour,
+                self._texture_height,
             )
             cut = round(len(image) * (1 - drawn_height))
             sides.append(

@@ -20,6 +20,7 @@ Outline = tuple[tuple[float, float], ...]
 TexturedRow = tuple[list[float], list[float], list[float], int]
 
 _SCALE = 36  # texture pixels per metre
+# Colours are BGR.
 _YELLOWS = ((20, 175, 240), (30, 150, 235), (40, 190, 225))
 _TARPAULINS = ((215, 218, 220), (60, 60, 190), (150, 95, 40), (80, 125, 70), (60, 150, 215))
 _COLOURS = {"dark": (52, 54, 56), "tyre": (30, 30, 32), "steel": (96, 102, 108)}
@@ -33,7 +34,8 @@ class Part:
         outline: corners (forward, up) as fractions of half the vehicle's length and of its
             height, anticlockwise as seen from the right side (front at the right).
         across: its right and left end as fractions of half the vehicle's width, left positive.
-        look: "paint", "cab", "cargo", "tracks", "wheel", or a colour: "dark", "steel".
+        look: how its surfaces are drawn: "paint", "cab", "cargo", "crawler" or "wheel", or in one
+            colour: "dark" or "steel".
     """
 
     outline: Outline
@@ -57,12 +59,18 @@ class CompositeVehicle:
 
 
 def _block(rear: float, front: float, low: float, high: float) -> Outline:
-    """Return a rectangle."""
+    """Return a rectangle, from ``rear`` to ``front`` and from ``low`` to ``high``."""
     return ((front, low), (front, high), (rear, high), (rear, low))
 
 
 def _wheel(middle: float, half: float, top: float) -> Outline:
-    """Return an octagon that stands on the ground."""
+    """Return an octagon that stands on the ground.
+
+    Args:
+        middle: forward position of the hub, as a fraction of half the vehicle's length.
+        half: half the wheel's length, as a fraction of half the vehicle's length.
+        top: height of the wheel, as a fraction of the vehicle's height.
+    """
     angles = np.radians(np.arange(-45, 315, 45) + 22.5)
     reach = 1 / np.cos(np.radians(22.5))
     corners = np.stack([np.cos(angles), np.sin(angles)], -1) * reach
@@ -72,18 +80,23 @@ def _wheel(middle: float, half: float, top: float) -> Outline:
 
 
 def _pair(outline: Outline, inner: float, look: str, outer: float = 1.0) -> tuple[Part, Part]:
-    """Return a part on the left side and its mirror image on the right."""
+    """Return a part on the left side and its mirror image on the right.
+
+    ``inner`` and ``outer`` are the ends of the left part, as fractions of half the vehicle's width.
+    """
     return Part(outline, (inner, outer), look), Part(outline, (-outer, -inner), look)
 
 
-_TRACK: Outline = (
+# Outlines of an excavator's crawler, boom, stick, bucket and upper body.
+_CRAWLER: Outline = (
     (0.3, 0.0), (0.42, 0.12), (0.42, 0.2), (0.32, 0.3),
     (-0.78, 0.3), (-0.88, 0.2), (-0.88, 0.12), (-0.76, 0.0),
 )  # fmt: skip
 _BOOM: Outline = ((0.02, 0.45), (0.5, 0.8), (0.62, 0.8), (0.52, 0.95), (0.36, 0.98), (-0.1, 0.5))
 _STICK: Outline = ((0.86, 0.22), (0.92, 0.26), (0.58, 0.97), (0.46, 0.86))
 _BUCKET: Outline = ((0.8, 0.0), (1.0, 0.12), (0.98, 0.3), (0.82, 0.32), (0.68, 0.12))
-_REAR: Outline = ((0.02, 0.34), (0.02, 0.62), (-0.94, 0.62), (-1.0, 0.55), (-1.0, 0.34))
+_UPPER_BODY: Outline = ((0.02, 0.34), (0.02, 0.62), (-0.94, 0.62), (-1.0, 0.55), (-1.0, 0.34))
+# Outlines of a wheel loader's lift arms, shovel and engine hood.
 _LIFT: Outline = ((0.74, 0.1), (0.78, 0.2), (0.28, 0.56), (0.08, 0.5))
 _SHOVEL: Outline = ((1.0, 0.02), (0.94, 0.05), (0.82, 0.36), (0.68, 0.3), (0.68, 0.06))
 _HOOD: Outline = ((-0.1, 0.24), (-0.1, 0.6), (-0.92, 0.54), (-1.0, 0.46), (-1.0, 0.24))
@@ -104,8 +117,8 @@ COMPOSITE_VEHICLES = {
         "vehicle.construction",
         ((2.35, 2.5), (6.0, 6.9), (2.8, 3.1)),
         (
-            *_pair(_TRACK, 0.55, "tracks"),
-            Part(_REAR, (-0.95, 0.95), "paint"),
+            *_pair(_CRAWLER, 0.55, "crawler"),
+            Part(_UPPER_BODY, (-0.95, 0.95), "paint"),
             Part(_block(-0.34, 0.12, 0.34, 1.0), (0.3, 0.95), "cab"),
             Part(_BOOM, (-0.14, 0.14), "paint"),
             Part(_STICK, (-0.11, 0.11), "paint"),
@@ -243,7 +256,7 @@ def _draw_side(
         edge = max(rows // 12, 2)
         image[edge : int(rows * 0.62), edge:-edge] = (70, 60, 48)
         image[:, columns // 2 : columns // 2 + 2] = paint * 0.6
-    elif look == "tracks":
+    elif look == "crawler":
         image[::3] *= 1.35
         for hub in range(rows // 2, columns, max(rows * 2 // 3, 4)):
             drawing.circle(image, (hub, rows // 2), max(rows // 4, 1), (70, 74, 78))
@@ -272,7 +285,7 @@ def _draw_panel(
         if face == "back":
             for columns in (slice(1, 7), slice(41, 47)):
                 image[26:29, columns], glow[26:29, columns] = (40, 40, 225), 1.0
-    elif look == "tracks":
+    elif look == "crawler":
         image[::4] *= 1.5
     elif look == "paint" and face == "back":
         image[10:24:3, 12:36] *= 0.45

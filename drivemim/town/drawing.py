@@ -1,7 +1,7 @@
 """Draw shapes with subpixel positions on images with one channel (grey) or three (BGR).
 
-OpenCV takes such positions as fixed-point numbers. Points are in pixels (x, y); integers are the
-centres of pixels. All functions draw in place.
+OpenCV takes subpixel positions as fixed-point numbers. Points are in pixels (x, y); integers are
+the centres of pixels. All functions draw in place.
 """
 
 from __future__ import annotations

@@ -30,8 +30,10 @@ from drivemim.town.town_config import TownConfig
 from drivemim.town.work_zone import NUM_MOVABLE_OBJECTS
 
 Progress = Callable[[int, int], None]
+"""Function that takes the number of finished images and the number of all images."""
 
 _images_done: Synchronized[int] | None = None
+"""Number of finished images of all worker processes; set in each worker, None elsewhere."""
 
 
 def generate_town(
@@ -52,7 +54,8 @@ def generate_town(
 ) -> Path:
     """Generate a town and drives through it as a data set in nuScenes' format.
 
-    A complete folder beside ``out`` replaces ``out`` at the end.
+    The files are written into a folder beside ``out``. Only when this folder is complete does it
+    replace ``out``.
 
     Args:
         out: folder of the data set, ``v1.0-mini`` or, for more than 10 scenes, ``v1.0-trainval``.
@@ -151,7 +154,7 @@ def _write_scenes_in_workers(
     # Not "fork": a copy of a process whose threads hold a lock can wait for that lock forever.
     context = multiprocessing.get_context("spawn")
     done: Synchronized[int] = context.Value("q", 0)
-    others = set(multiprocessing.active_children())
+    earlier_children = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         workers, context, initializer=_init_worker, initargs=(done, os.getpid())
     ) as pool:
@@ -176,16 +179,17 @@ def _write_scenes_in_workers(
                 "'if __name__ == \"__main__\":' for more than 1"
             ) from error
         except KeyboardInterrupt:
-            for worker in set(multiprocessing.active_children()) - others:
+            for worker in set(multiprocessing.active_children()) - earlier_children:
                 worker.terminate()
             raise
 
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach, here or there; here, it is delivered afterwards.
+    """Block Ctrl-C for processes that start inside, and in this process until the end.
 
-    They would print a traceback each, even while they import.
+    The new processes inherit the block for good. Without it, Ctrl-C would make each of them print
+    a traceback, even while it imports. This process receives a blocked Ctrl-C at the end.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -225,7 +229,10 @@ def _init_worker(done: Synchronized[int], parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent was killed: it would write, and then wait, for nobody."""
+    """End this process when its parent process has ended.
+
+    A worker whose parent was killed would otherwise go on writing, then wait for work forever.
+    """
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
@@ -241,9 +248,10 @@ def _write_scene_in_worker(config: TownConfig, number: int, folder: Path) -> Tab
 
 
 def _write_dataset(config: TownConfig, scene_tables: list[Tables], folder: Path) -> None:
+    """Write the files that the scenes share: tables, map, instance numbers and the marker."""
     tables = shared_tables()
     for name in scene_tables[0]:
-        tables[name] = [row for each in scene_tables for row in each[name]]
+        tables[name] = [row for scene in scene_tables for row in scene[name]]
     channels = [camera.channel for camera in make_rig(config.image_size)] + [LIDAR_CHANNEL]
     tables["sensor"] = [
         {
@@ -263,13 +271,13 @@ def _write_dataset(config: TownConfig, scene_tables: list[Tables], folder: Path)
         }
     ]
     (folder / "maps").mkdir()
-    done, data = cv2.imencode(".png", drivable_mask())
-    assert done
+    encoded, data = cv2.imencode(".png", drivable_mask())
+    assert encoded
     (folder / "maps" / f"{map_token}.png").write_bytes(data.tobytes())
     write_tables(tables, folder / config.version)
     if config.instances:
         numbers = {
-            each["scene"][0]["name"]: _instance_numbers(each, config) for each in scene_tables
+            scene["scene"][0]["name"]: _instance_numbers(scene, config) for scene in scene_tables
         }
         (folder / "instances.json").write_text(json.dumps(numbers, indent=1))
     (folder / MARKER).write_text(json.dumps(asdict(config), indent=1))

@@ -13,14 +13,13 @@ from drivemim.town.quads import Texture
 from drivemim.town.textures import noise_image
 from drivemim.town.town_config import Condition
 
-# Metres; the last two are distances from a street's middle and from a junction's middle.
-STREET_SPACING = 80.0
-ROAD_HALF_WIDTH = 5.8
-PAVEMENT_WIDTH = 4.0
-LANE_OFFSET = 1.75
-CROSSING = (6.6, 9.4)
-NUM_STREETS = 6
-TOWN_SIZE = STREET_SPACING * NUM_STREETS
+STREET_SPACING = 80.0  # between the middles of parallel streets, metres
+ROAD_HALF_WIDTH = 5.8  # metres
+PAVEMENT_WIDTH = 4.0  # metres
+LANE_OFFSET = 1.75  # from the middle of a street to the middle of a lane, metres
+CROSSING = (6.6, 9.4)  # from the middle of a junction to both edges of a crossing, metres
+NUM_STREETS = 6  # in each of the two directions
+TOWN_SIZE = STREET_SPACING * NUM_STREETS  # length and width of the town, metres
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def draw_ground(
     y_offset = street_offset(high_y - (np.arange(rows) + 0.5) * resolution)
     wet = condition.rain
     canvas = np.empty((rows, columns, 3), np.uint8)
-    canvas[:] = (58, 108, 84)
+    canvas[:] = (58, 108, 84)  # grass; colours are BGR
     _paint_areas(canvas, np.abs(x_offset), np.abs(y_offset), wet)
     _paint_markings(canvas, x_offset, y_offset, low_2, high_y, resolution)
     _add_noise(canvas, generator, resolution, wet)
@@ -96,7 +95,10 @@ def draw_ground(
 
 
 def _paint_areas(canvas: Image, x_offset: Floats, y_offset: Floats, wet: bool) -> None:
-    """Paint pavements, kerbs and roads over the grass."""
+    """Paint pavements, kerbs and roads over the grass.
+
+    The offsets are the distances of columns and rows from the middle of the nearest street, metres.
+    """
     edge = ROAD_HALF_WIDTH + PAVEMENT_WIDTH
     pavement = (118, 122, 126) if wet else (158, 164, 168)
     kerb = (100, 104, 108) if wet else (188, 190, 192)
@@ -147,6 +149,7 @@ def _paint_markings(
 
 
 def _fill(view: Image, rows: Bools, columns: Bools, colour: tuple[int, ...]) -> None:
+    """Paint the pixels that lie in one of the rows and in one of the columns."""
     view[np.ix_(np.flatnonzero(rows), np.flatnonzero(columns))] = colour
 
 
@@ -173,8 +176,8 @@ def _add_noise(canvas: Image, generator: np.random.Generator, resolution: float,
 
 
 def shadow_texture(condition: Condition) -> Floats32:
-    """Draw the soft shadow under an object: gain of the ground's colour, 64 x 64."""
+    """Draw the soft shadow under an object: gain of the ground's colour, 0 to 1, 64 x 64."""
     y, x = (np.indices((64, 64)) + 0.5) / 32 - 1
-    depth = 0.35 if condition.name else 0.5
+    depth = 0.35 if condition.name else 0.5  # darkest on a dry day, whose name is empty
     edge = np.clip((1.0 - np.maximum(np.abs(x), np.abs(y))) * 4, 0, 1)
     return np.asarray(1 - depth * edge, np.float32)

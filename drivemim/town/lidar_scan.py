@@ -1,6 +1,6 @@
 """Simulate a spinning 32-beam lidar: rays cast against the scene's quads and ground.
 
-Letters: R rings, C columns, P points, M boxes.
+Letters: R rings, C columns, P points, M quads or boxes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from drivemim.town.quads import Quads, TextureBank
 RINGS, COLUMNS = 32, 1080
 MAX_RANGE = 75.0  # metres
 _MIN_ELEVATION, _MAX_ELEVATION = np.radians(-30.0), np.radians(10.5)
+_QUAD_REFLECTIVITY, _GROUND_REFLECTIVITY = 0.4, 0.2  # intensity per grey level of the texture
 
 
 def cast_lidar(
@@ -80,8 +81,8 @@ def _cast_quads(scan: _Scan, quads: Quads, bank: TextureBank) -> None:
     in_view = (
         (nearest_M < MAX_RANGE) & (quads.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
     )
-    rows_K = np.flatnonzero(in_view)
-    for row in rows_K[np.argsort(nearest_M[rows_K], kind="stable")]:
+    quads_in_view = np.flatnonzero(in_view)
+    for row in quads_in_view[np.argsort(nearest_M[quads_in_view], kind="stable")]:
         block = _ray_block(corners_M43[row], scan.elevations)
         if block is None:
             continue
@@ -107,11 +108,12 @@ def _cast_quads(scan: _Scan, quads: Quads, bank: TextureBank) -> None:
         opaque = texels[:, 3] >= 128
         rings, columns = numbers_RC2[block][rows[opaque], cols[opaque]].T
         scan.ranges_RC[rings, columns] = range_[rows[opaque], cols[opaque]]
-        scan.intensity_RC[rings, columns] = texels[opaque, :3].mean(axis=1) * 0.4
+        scan.intensity_RC[rings, columns] = texels[opaque, :3].mean(axis=1) * _QUAD_REFLECTIVITY
         scan.instance_id_RC[rings, columns] = quads.instance_id_M[row]
 
 
 def _to_scanner(quads: Quads, position_3: Floats, rotation_33: Floats) -> Quads:
+    """Return quads in the scanner's frame."""
     return Quads(
         (quads.corner_M3 - position_3) @ rotation_33,
         quads.right_M3 @ rotation_33,
@@ -146,6 +148,7 @@ def _ray_block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | I
         columns = np.arange(begin, end) % COLUMNS
     middles = np.concatenate([corners_43, (corners_43 + np.roll(corners_43, 1, axis=0)) / 2])
     elevations_8 = np.arctan2(middles[:, 2], np.linalg.norm(middles[:, :2], axis=1))
+    # Along an edge, the elevation can exceed the sampled ones: the more so, the wider the quad.
     margin = 0.02 + 0.5 * (last - first) * float(np.ptp(elevations_8) > 0)
     low = int(np.searchsorted(elevations, elevations_8.min() - margin))
     high = int(np.searchsorted(elevations, elevations_8.max() + margin))
@@ -155,6 +158,7 @@ def _ray_block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | I
 
 
 def _cast_ground(scan: _Scan, ground: Ground, position_3: Floats, rotation_33: Floats) -> None:
+    """Intersect the downward rays with the plane z = 0."""
     world_RC3 = scan.rays_RC3 @ rotation_33.T
     downward = world_RC3[..., 2] < -1e-3
     scan.ranges_RC[downward] = -position_3[2] / world_RC3[..., 2][downward]
@@ -163,7 +167,7 @@ def _cast_ground(scan: _Scan, ground: Ground, position_3: Floats, rotation_33: F
     fraction = (hits - ground.low_2) / ground.size_2
     column = np.clip(fraction[:, 0] * image.shape[1], 0, image.shape[1] - 1).astype(int)
     row = np.clip((1 - fraction[:, 1]) * image.shape[0], 0, image.shape[0] - 1).astype(int)
-    scan.intensity_RC[downward] = image[row, column, :3].mean(axis=1) * 0.2
+    scan.intensity_RC[downward] = image[row, column, :3].mean(axis=1) * _GROUND_REFLECTIVITY
 
 
 def count_points(points_P3: Floats, centers_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:

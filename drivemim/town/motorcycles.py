@@ -13,9 +13,10 @@ from drivemim.town.quads import Quads, TextureBank
 from drivemim.town.textures import make_texture
 from drivemim.town.town_config import Condition
 
+# The textures are drawn for this size, then stretched to a track's box. Metres; colours are BGR.
 _WIDTH, _LENGTH = 0.8, 2.1
 _HEIGHT_WITH_RIDER, _HEIGHT_ALONE = 1.5, 1.15
-_HUB, _RADIUS = 0.74, 0.31
+_HUB, _RADIUS = 0.74, 0.31  # of the wheels: from the middle to the hub; radius
 _TYRE, _METAL, _SEAT = (24, 24, 24), (120, 122, 125), (35, 35, 40)
 _PAINTS = (
     (35, 30, 180),
@@ -92,14 +93,15 @@ class _MotorcycleCanvas:
         self._metre = 1 / appearance.height
 
     def along(self, forward: float, up: float) -> Floats:
-        """Return a point of the middle plane."""
+        """Return a point of the upright plane along the motorcycle, through its middle."""
         return np.array([forward, 0.0, up]) * self._metre
 
     def across(self, left: float, up: float) -> Floats:
-        """Return a point of the plane across the motorcycle."""
+        """Return a point of the upright plane across the motorcycle, through its middle."""
         return np.array([0.0, left, up]) * self._metre
 
     def pixels(self, metres: float) -> int:
+        """Return a length in pixels, at least 1."""
         return max(round(metres * self._metre * self.canvas.height), 1)
 
     def bar(self, start: Floats, end: Floats, thickness: float, colour: tuple[int, ...]) -> None:

@@ -64,6 +64,8 @@ class _Keyframe:
 
 
 class _SceneWriter:
+    """Writer of one scene; for the arguments see ``write_scene``."""
+
     def __init__(
         self, config: TownConfig, number: int, folder: Path, on_frame: Callable[[], None]
     ) -> None:
@@ -119,7 +121,7 @@ class _SceneWriter:
         return (timestamp - self._start) / 1e6
 
     def _capture_sweeps(self, before: int, after: int, sample_token: str) -> None:
-        """Capture the images between two keyframes; the devkit assigns them to the later one."""
+        """Capture the images between two keyframes; like in nuScenes, the later sample has them."""
         count = self._config.images_per_keyframe
         for step in range(1, count):
             for camera in self._scene.rig:
@@ -144,11 +146,10 @@ class _SceneWriter:
         self._write_lidar(points, time, sample_token)
         boxes = scene.boxes(seconds)
         world = points[:, :3].astype(np.float64) @ rotation.T + origin
-        inside = count_points(world, boxes.centers_A3, boxes.sizes_A3, boxes.yaws_A)
+        lidar_points = count_points(world, boxes.centers_A3, boxes.sizes_A3, boxes.yaws_A)
         distance = np.linalg.norm(boxes.centers_A3[:, :2] - origin[:2], axis=1)
-        return _Keyframe(
-            sample_token, boxes, distance < _ANNOTATION_RANGE, inside, visible[1:], amodal[1:]
-        )
+        in_range = distance < _ANNOTATION_RANGE
+        return _Keyframe(sample_token, boxes, in_range, lidar_points, visible[1:], amodal[1:])
 
     def _capture(
         self, camera: Camera, time: int, sample_token: str, *, keyframe: bool
@@ -189,11 +190,11 @@ class _SceneWriter:
         filename: str,
         size: tuple[int, int],
     ) -> None:
-        name = self._token("sample_data", channel, time)
+        row_token = self._token("sample_data", channel, time)
         position, yaw = self._scene.ego(self._seconds(time))
         self._poses.append(
             {
-                "token": name,
+                "token": row_token,
                 "timestamp": time,
                 "rotation": yaw_quaternion(yaw),
                 "translation": position.tolist(),
@@ -201,9 +202,9 @@ class _SceneWriter:
         )
         self._channels.setdefault(channel, []).append(
             {
-                "token": name,
+                "token": row_token,
                 "sample_token": sample_token,
-                "ego_pose_token": name,
+                "ego_pose_token": row_token,
                 "calibrated_sensor_token": self._token("calibrated_sensor", channel),
                 "timestamp": time,
                 "fileformat": filename.split(".")[1],
@@ -215,7 +216,7 @@ class _SceneWriter:
         )
 
     def _annotations(self, keyframes: list[_Keyframe]) -> tuple[list[Row], list[Row]]:
-        """Return annotations and instances.
+        """Return the rows of annotations, in the order of the samples, and of instances.
 
         An object is annotated from the first to the last sample in which a sensor observes it.
         """
@@ -224,46 +225,48 @@ class _SceneWriter:
         for number, track in enumerate(self._scene.traffic.tracks):
             observed = [
                 k
-                for k, frame in enumerate(keyframes)
-                if frame.in_range_A[number]
-                and (frame.lidar_points_A[number] or frame.visible_pixels_A[number])
+                for k, keyframe in enumerate(keyframes)
+                if keyframe.in_range_A[number]
+                and (keyframe.lidar_points_A[number] or keyframe.visible_pixels_A[number])
             ]
             if not observed:
                 continue
-            name = self._token("instance", number + 1)
-            chain = [
-                (k, self._annotation(keyframes[k], number, track, name))
+            instance_token = self._token("instance", number + 1)
+            annotations = [
+                (k, self._annotation(keyframes[k], number, track, instance_token))
                 for k in range(observed[0], observed[-1] + 1)
             ]
-            link([row for _, row in chain])
-            rows.extend(chain)
+            link([row for _, row in annotations])
+            rows.extend(annotations)
             instances.append(
                 {
-                    "token": name,
+                    "token": instance_token,
                     "category_token": token("category", track.category),
-                    "nbr_annotations": len(chain),
-                    "first_annotation_token": chain[0][1]["token"],
-                    "last_annotation_token": chain[-1][1]["token"],
+                    "nbr_annotations": len(annotations),
+                    "first_annotation_token": annotations[0][1]["token"],
+                    "last_annotation_token": annotations[-1][1]["token"],
                 }
             )
         rows.sort(key=lambda item: item[0])
         return [row for _, row in rows], instances
 
-    def _annotation(self, frame: _Keyframe, number: int, track: Track, instance: str) -> Row:
-        boxes = frame.boxes
-        amodal = int(frame.amodal_pixels_A[number])
-        visible_fraction = int(frame.visible_pixels_A[number]) / amodal if amodal else 0.0
+    def _annotation(
+        self, keyframe: _Keyframe, number: int, track: Track, instance_token: str
+    ) -> Row:
+        boxes = keyframe.boxes
+        amodal = int(keyframe.amodal_pixels_A[number])
+        visible_fraction = int(keyframe.visible_pixels_A[number]) / amodal if amodal else 0.0
         attribute = track.attribute(float(boxes.speeds_A[number]))
         return {
-            "token": self._token("sample_annotation", frame.token, number + 1),
-            "sample_token": frame.token,
-            "instance_token": instance,
+            "token": self._token("sample_annotation", keyframe.token, number + 1),
+            "sample_token": keyframe.token,
+            "instance_token": instance_token,
             "visibility_token": visibility_token(visible_fraction),
             "attribute_tokens": [token("attribute", attribute)] if attribute else [],
             "translation": boxes.centers_A3[number].tolist(),
             "size": boxes.sizes_A3[number].tolist(),
             "rotation": yaw_quaternion(float(boxes.yaws_A[number])),
-            "num_lidar_pts": int(frame.lidar_points_A[number]),
+            "num_lidar_pts": int(keyframe.lidar_points_A[number]),
             "num_radar_pts": 0,
         }
 
@@ -315,6 +318,6 @@ class _SceneWriter:
 
 def _write_image(path: Path, image: Image | NDArray[np.uint16], options: list[int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    done, data = cv2.imencode(path.suffix, image, options)
-    assert done
+    encoded, data = cv2.imencode(path.suffix, image, options)
+    assert encoded
     path.write_bytes(data.tobytes())

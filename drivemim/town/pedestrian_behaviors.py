@@ -1,4 +1,4 @@
-"""Proposals of pedestrians: walking, standing and crossing."""
+"""Random pedestrians for a ``SceneBuilder`` to accept or reject: walking, standing, crossing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drivemim.town.tracks import Size, Track
 
 def pavement_pedestrian(builder: SceneBuilder) -> list[Track]:
     """Propose a pedestrian who walks along a pavement or stands on it."""
-    kind, size = _draw_pedestrian(builder)
+    kind, size = _sample_pedestrian(builder)
     street, near, far = builder.street(4.0, 58.0)
     left = builder.side() * float(builder.generator.uniform(7.0, 9.3))
     start = float(builder.generator.uniform(near, far))
@@ -33,7 +33,7 @@ def pavement_pedestrian(builder: SceneBuilder) -> list[Track]:
 
 def crossing_pedestrian(builder: SceneBuilder) -> list[Track]:
     """Propose a pedestrian who starts to cross a street at some time, on or off the crossing."""
-    kind, size = _draw_pedestrian(builder)
+    kind, size = _sample_pedestrian(builder)
     street, near, far = builder.street(7.0, 45.0)
     if builder.generator.random() < 0.55:
         along = float(builder.generator.uniform(*CROSSING))
@@ -51,8 +51,8 @@ def crossing_pedestrian(builder: SceneBuilder) -> list[Track]:
     ]
 
 
-def _draw_pedestrian(builder: SceneBuilder) -> tuple[str, Size]:
-    """Draw the kind and size of a pedestrian."""
+def _sample_pedestrian(builder: SceneBuilder) -> tuple[str, Size]:
+    """Sample the kind and size of a pedestrian."""
     kind = str(builder.generator.choice(["adult", "child", "worker"], p=[0.82, 0.12, 0.06]))
     height = float(builder.generator.normal(1.74, 0.08) if kind != "child" else 1.2)
     return kind, (0.4 * height, 0.4 * height, height)

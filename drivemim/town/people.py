@@ -47,7 +47,14 @@ class Outfit:
 
 @dataclass(frozen=True)
 class Limb:
-    """A segment of the body: two ends (forward, left, up), as fractions of the height."""
+    """A segment of the body, drawn as a thick line.
+
+    Attributes:
+        start_3: one end (forward, left, up), as fractions of the figure's height.
+        end_3: the other end.
+        thickness: as a fraction of the figure's height.
+        colour: BGR.
+    """
 
     start_3: Floats
     end_3: Floats
@@ -190,17 +197,24 @@ class FigureCanvas:
 
 
 def draw_cyclist(
-    outfit: Outfit, phase: float, frame: tuple[int, ...], height: int
+    outfit: Outfit, phase: float, frame_colour: tuple[int, ...], height: int
 ) -> tuple[Image, Image]:
-    """Draw a bicycle from its right side (facing right), as wide as high.
+    """Draw a bicycle from its right side (facing right), with or without its rider.
 
-    ``phase`` is in turns of the pedals; if negative, the bicycle has no rider.
+    Args:
+        outfit: colours of the rider.
+        phase: phase of the pedals, in turns; negative to draw the bicycle without a rider.
+        frame_colour: colour of the bicycle's frame, BGR.
+        height: height and width of the image, pixels.
+
+    Returns:
+        Colours and opacity.
     """
     canvas = FigureCanvas(-np.pi / 2, 1.0, height)
     if phase >= 0:
         canvas.draw(_riding_limbs(outfit, phase))
         canvas.head(outfit, np.array([0.14, 0.0, 0.91]))
-    _draw_bicycle(canvas, frame)
+    _draw_bicycle(canvas, frame_colour)
     return canvas.finish()
 
 
@@ -221,7 +235,7 @@ def _riding_limbs(outfit: Outfit, phase: float) -> list[Limb]:
     return limbs
 
 
-def _draw_bicycle(canvas: FigureCanvas, frame: tuple[int, ...]) -> None:
+def _draw_bicycle(canvas: FigureCanvas, frame_colour: tuple[int, ...]) -> None:
     """Draw the wheels and the frame."""
 
     def at(forward: float, up: float) -> tuple[float, float]:
@@ -236,7 +250,10 @@ def _draw_bicycle(canvas: FigureCanvas, frame: tuple[int, ...]) -> None:
         (at(0.30, 0.2), at(0.2, 0.58)),
         (at(-0.22, 0.52), at(-0.1, 0.52)),
     ]
-    for target, wheel, bar in ((canvas.image, (25, 25, 25), frame), (canvas.alpha, 255, 255)):
+    for target, wheel, bar in (
+        (canvas.image, (25, 25, 25), frame_colour),
+        (canvas.alpha, 255, 255),
+    ):
         for hub in (at(-0.30, 0.2), at(0.30, 0.2)):
             drawing.circle(target, hub, radius, wheel, canvas.line_width(5))
             drawing.circle(target, hub, canvas.line_width(4), wheel)

@@ -1,4 +1,7 @@
-"""Textured rectangles (quads), the only primitive of the renderer and of the lidar; sprites."""
+"""Textured rectangles (quads), the only primitive of the renderer and of the lidar; sprites.
+
+Letters: M quads or sprites.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ class Texture:
 
     def level(self, minification: float) -> Image:
         """Return the level to use where one image pixel spans ``minification`` texture pixels."""
+        # The bias of 0.35 favours the coarser of two levels: less aliasing.
         level = int(max(np.log2(max(minification, 1.0)) + 0.35, 0.0))
         return self.levels[min(level, len(self.levels) - 1)]
 

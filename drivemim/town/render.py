@@ -2,6 +2,8 @@
 
 On a plane, inverse depth is an affine function of image coordinates, and texture coordinates are
 a homography of them. So drawing a quad takes one perspective warp and one depth comparison.
+
+Letters: M quads.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ class RenderOutput:
         inverse_depth_HW: float32, 1 / depth along the camera's z axis, 1 / metres; 0 for the sky.
         instance_ids_HW: uint16, ``BACKGROUND`` where no instance is visible.
         ground_HW: bool, True where the pixel shows the ground.
-        amodal_areas: instance id -> number of pixels that it would cover if nothing hid it; empty
-            unless ``render`` is called with ``amodal``.
+        amodal_areas: instance id -> number of pixels that the instance would cover if nothing hid
+            it; empty unless ``render`` is called with ``amodal``.
     """
 
     colours_HW4: Image
@@ -64,7 +66,7 @@ def render(
         bank: their textures.
         ground: the ground, or None for none.
         camera: size and intrinsics of the image; pixel i spans [i, i + 1].
-        pose: the camera's position and camera-to-world rotation.
+        pose: the camera's position in the world frame, metres, and camera-to-world rotation.
         amodal: also count the pixels that every instance would cover if nothing hid it.
     """
     height, width = camera.image_size
@@ -123,6 +125,7 @@ class _ProjectedQuads:
         basis_M33 = np.stack([right_M3[rows], down_M3[rows], corners_M43[rows, 0]], axis=-1)
         self._to_unit_M33 = np.linalg.inv(K @ basis_M33)
         self._texture_M = quads.texture_M[rows]
+        # Pixels that a quad spans across and down; a clipped quad takes the finest texture level.
         sides_M42 = pixels_M42[order] - np.roll(pixels_M42[order], 1, axis=1)
         sides_M4 = np.linalg.norm(sides_M42, axis=2)
         self._spread_M2 = np.maximum(sides_M4[:, [1, 0]], sides_M4[:, [3, 2]]).clip(0.5)
@@ -157,17 +160,18 @@ class _ProjectedQuads:
 def _project(projected_M43: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the pixel positions of quads' corners, and whether ``NEAR_PLANE`` cuts each quad.
 
-    The corners of a quad that is cut are those of the bounding box of the remaining part.
+    The corners of a cut quad are those of the bounding box of its remaining part; they lie far
+    outside the image if nothing remains.
     """
     clipped_M = projected_M43[..., 2].min(axis=1) < NEAR_PLANE
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels_M42 = projected_M43[..., :2] / projected_M43[..., 2:]
     for row in np.flatnonzero(clipped_M):
-        cut = _clip_near(projected_M43[row])
-        if len(cut) == 0:
+        remaining = _clip_near(projected_M43[row])
+        if len(remaining) == 0:
             pixels_M42[row] = -1e6
             continue
-        (left, top), (right, bottom) = cut.min(axis=0), cut.max(axis=0)
+        (left, top), (right, bottom) = remaining.min(axis=0), remaining.max(axis=0)
         pixels_M42[row] = [[left, top], [right, top], [right, bottom], [left, bottom]]
     return pixels_M42, clipped_M
 
@@ -189,12 +193,16 @@ def _in_frustum(corners_M43: Floats, camera: Camera) -> NDArray[np.bool_]:
     u, v = K[0, 0] * x + K[0, 2] * z, K[1, 1] * y + K[1, 2] * z
     outside = (z < NEAR_PLANE).all(1) | (u < -0.5 * z).all(1) | (u > (width - 0.5) * z).all(1)
     outside |= (v < -0.5 * z).all(1) | (v > (height - 0.5) * z).all(1)
-    kept: NDArray[np.bool_] = ~outside
-    return kept
+    inside: NDArray[np.bool_] = ~outside
+    return inside
 
 
 def _clip_near(projected_43: Floats) -> Floats:
-    """Return the pixel positions of a quad's corners without the part before ``NEAR_PLANE``."""
+    """Cut off the part of a quad that is nearer than ``NEAR_PLANE``.
+
+    Returns:
+        Pixel positions of the remaining part's corners, (0, 2) if nothing remains.
+    """
     points = []
     for start, end in zip(projected_43, np.roll(projected_43, -1, axis=0), strict=True):
         if start[2] >= NEAR_PLANE:
@@ -203,8 +211,8 @@ def _clip_near(projected_43: Floats) -> Floats:
             points.append(start + (end - start) * (NEAR_PLANE - start[2]) / (end[2] - start[2]))
     if not points:
         return np.zeros((0, 2))
-    cut = np.array(points)
-    return np.asarray(cut[:, :2] / cut[:, 2:], np.float64)
+    remaining = np.array(points)
+    return np.asarray(remaining[:, :2] / remaining[:, 2:], np.float64)
 
 
 def _draw_quad(
@@ -214,12 +222,22 @@ def _draw_quad(
     bank: TextureBank,
     amodal_masks: dict[int, NDArray[np.bool_]] | None,
 ) -> None:
+    """Draw a quad's opaque pixels that are nearer than those drawn so far.
+
+    Args:
+        output: changed in place.
+        view: all quads.
+        row: index of the quad.
+        bank: the textures.
+        amodal_masks: instance id -> all pixels that its quads cover; receives this quad's pixels.
+            None if these are not needed.
+    """
     left, top, right, bottom = view.boxes_M4[row].tolist()
     instance_id = int(view.instance_id_M[row])
     region = np.s_[top:bottom, left:right]
-    drawn = output.inverse_depth_HW[region]
-    counts_amodal = amodal_masks is not None and instance_id != BACKGROUND
-    if not counts_amodal and drawn.min() >= view.nearest_inverse_depth_M[row]:
+    drawn_inverse_depth = output.inverse_depth_HW[region]
+    needs_amodal = amodal_masks is not None and instance_id != BACKGROUND
+    if not needs_amodal and drawn_inverse_depth.min() >= view.nearest_inverse_depth_M[row]:
         return
     a, b, c = view.planes_M3[row]
     across = (a * np.arange(left, right) + c).astype(np.float32)
@@ -228,11 +246,11 @@ def _draw_quad(
     opaque = colours[..., 3] >= 128
     if view.clipped_M[row]:
         opaque &= (inverse_depth > 0) & (inverse_depth <= 1 / NEAR_PLANE)
-    if counts_amodal and amodal_masks is not None:
+    if needs_amodal and amodal_masks is not None:
         if instance_id not in amodal_masks:
             amodal_masks[instance_id] = np.zeros(output.instance_ids_HW.shape, np.bool_)
         amodal_masks[instance_id][region] |= opaque & (inverse_depth > 0)
-    visible = opaque & (inverse_depth > drawn)
+    visible = opaque & (inverse_depth > drawn_inverse_depth)
     _write_pixels(output, region, visible, colours, inverse_depth)
     np.copyto(output.instance_ids_HW[region], np.uint16(instance_id), where=visible)
 
@@ -244,6 +262,8 @@ def _write_pixels(
     colours: NDArray[np.generic],
     inverse_depth: Floats32,
 ) -> None:
+    """Write colours and inverse depths of a region's visible pixels."""
+    # As one 32-bit number, the four channels of a pixel are copied at once.
     target = output.colours_HW4.view(np.uint32)[..., 0]
     np.copyto(target[region], colours.view(np.uint32)[..., 0], where=visible)
     np.copyto(output.inverse_depth_HW[region], inverse_depth, where=visible)
@@ -269,6 +289,8 @@ def _draw_ground(
     basis_33 = rotation.T @ np.stack([right, down, corner], axis=-1)
     to_unit_33 = np.linalg.inv(K @ basis_33)
     depth = 1 / np.maximum(middle, 1e-3)
+    # Texture pixels per image pixel: depth / focal across, depth^2 / (focal * camera height) along
+    # the line of sight; the geometric mean of both, in units of the texture's resolution.
     shrink = depth**1.5 / (K[0, 0] * np.sqrt(position[2]) * ground.resolution)
     levels = np.clip(np.log2(np.maximum(shrink, 1.0)), 0, 5).astype(int)
     edges = np.flatnonzero(np.diff(levels[below])) + 1
@@ -299,9 +321,9 @@ def draw_shadows(
     """Darken the ground under objects.
 
     Args:
-        output: changed in place, only where it shows the ground.
+        output: rendered view; its colours are changed in place where it shows the ground.
         shadows: quads on the ground.
-        shadow_gain: output of one shadow: gain of the ground's colour.
+        shadow_gain: image of a shadow: gain of the ground's colour, 0 to 1.
         camera: see ``render``.
         pose: see ``render``.
     """

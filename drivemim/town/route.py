@@ -1,5 +1,8 @@
 """Ego motion: a route along the streets and a speed profile with stops and turns.
 
+The junction's frame has its origin in the middle of the junction; x points along the street, in
+the direction in which the ego car approaches the junction.
+
 Letters: S distances along the route, P points of the route.
 """
 
@@ -46,7 +49,7 @@ class DrivingPlan:
 
     Attributes:
         turn: -1 right, 0 straight on, 1 left.
-        stop: time that it waits at the stop line, seconds; 0 if it does not stop.
+        stop: time that the ego car waits at the stop line, seconds; 0 if it does not stop.
         speed: mean speed without turns and stops, metres per second.
         start: distance from the junction's middle at the start, metres.
     """
@@ -64,7 +67,10 @@ class DrivingPlan:
 
 
 def draw_plan(generator: np.random.Generator, number: int) -> DrivingPlan:
-    """Draw the plan of the scene with this number: turns and stops alternate."""
+    """Sample the plan of the scene with this number.
+
+    The turn depends on the number only; every scene with an odd number has a stop.
+    """
     turn = (0, 1, -1)[number % 3]
     stop = float(generator.uniform(1.5, 2.5)) if number % 2 else 0.0
     start = float(generator.uniform(24, 32) if turn or stop else generator.uniform(30, 42))
@@ -115,8 +121,10 @@ def simulation_times(seconds: float) -> Floats:
 
 def ego_distances(plan: DrivingPlan, seconds: float) -> Floats:
     """Return the ego car's distance along the route at all ``simulation_times``, metres."""
+    # Literals below are metres, metres per second and metres per second squared.
     distance, waited = LEAD_IN, 0.0
     speed = plan.speed * 0.9
+    # Where the rear axle stops: the front of the car is then before the stop line.
     stop_line = LEAD_IN + plan.start - 14.5
     turn_start = LEAD_IN + plan.start - 12.0
     distances = []
@@ -138,7 +146,7 @@ def ego_distances(plan: DrivingPlan, seconds: float) -> Floats:
 
 
 def draw_junction(generator: np.random.Generator) -> tuple[Floats, float]:
-    """Draw a junction inside the town: its middle (metres) and the heading of the approach."""
+    """Sample a junction inside the town: its middle (metres) and the heading of the approach."""
     column, row = generator.integers(1, NUM_STREETS - 1, 2)
     center = (np.array([column, row]) + 0.5) * STREET_SPACING
     return center, float(generator.integers(4)) * np.pi / 2

@@ -58,6 +58,7 @@ class TownScene:
         self.spec = config.scene_specs[number]
         self.condition = self.spec.condition
         self.rig = make_rig(config.image_size)
+        # One more number makes the random streams of traffic, agents, weather and images differ.
         self._seed = [config.seed, self.spec.seed]
         self._bank = TextureBank()
         self.traffic = make_traffic(
@@ -71,12 +72,12 @@ class TownScene:
             int(np.clip(config.image_size[1] * _PEOPLE_HEIGHT, 64, 192)),
         )
         path = self.traffic.ego.positions_S2
-        detail = float(np.clip(config.image_size[1] / _GROUND_METRES, 6, 20))
+        pixels_per_metre = float(np.clip(config.image_size[1] / _GROUND_METRES, 6, 20))
         self.static = build_static_scene(
             path.min(axis=0),
             path.max(axis=0),
             town_seed=config.seed,
-            pixels_per_metre=detail,
+            pixels_per_metre=pixels_per_metre,
             condition=self.condition,
             bank=self._bank,
         )
@@ -86,7 +87,7 @@ class TownScene:
 
     @property
     def description(self) -> str:
-        """Description in the style of nuScenes' scene descriptions; the last words are fixed."""
+        """Description in the style of nuScenes; the last words are the same in every scene."""
         words = [self.condition.name, self.traffic.description, "peds crossing, parked cars"]
         text = ", ".join(word for word in words if word)
         return text[0].upper() + text[1:]
@@ -125,7 +126,7 @@ class TownScene:
 
     def apply_weather(self, output: RenderOutput, time: float, camera: Camera) -> Image:
         """Return the camera's final image of a rendered view, BGR."""
-        # A seed must not be negative: images may be taken before the scene's first moment.
+        # Add 10 s: a camera may trigger before the scene's start, but a seed must not be negative.
         noise_seed = [*self._seed, 4, self.rig.index(camera), round((time + 10) * 1e6)]
         return self._weather.apply(
             output, camera, self.ego(time)[1], np.random.default_rng(noise_seed)

@@ -1,6 +1,6 @@
 """Place a scene's tracks by rejection sampling: random proposals without collisions.
 
-Letters: S time steps, D N discs.
+Letters: S time steps, D and N discs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ EGO_MIDDLE = 1.4  # from the rear axle to the middle of the car, metres
 _STRIDE = 4  # collisions and visibility are checked every 4 steps, 0.2 s
 
 Proposal = Callable[["SceneBuilder"], Sequence[Track]]
-"""Function that draws the tracks of one object or group; called again if they are rejected."""
+"""Function that samples the tracks of one object or group; called again if they are rejected."""
 
 
 class SceneBuilder:
     """Propose tracks in the junction's frame and keep those that do not collide.
+
+    The junction's frame has its origin in the middle of the junction; x points along the street, in
+    the direction in which the ego car approaches the junction.
 
     Args:
         ego: track of the ego car's rear axle.
@@ -56,7 +59,8 @@ class SceneBuilder:
         middle = Track(ego.kind, ego.size_wlh, ego.positions_S2 + shift, ego.yaws_S)
         self._ego_discs = middle.footprint_discs(0.35, _STRIDE)
         self._discs: list[Footprint] = []
-        self._max_distances: dict[int, float] = {}  # of the tracks that must stay visible
+        # Index of a track that must stay visible -> ``max_distance`` of ``add``.
+        self._max_distances: dict[int, float] = {}
         times_S = self.times_S[::_STRIDE]
         in_scene_S = (times_S > -0.01) & (times_S < self.times_S[-1] - TIME_MARGIN + 0.01)
         self._line_of_sight = LineOfSight(middle.positions_S2[::_STRIDE], in_scene_S)
@@ -76,15 +80,15 @@ class SceneBuilder:
         """Add the first of several proposals that does not collide.
 
         Args:
-            propose: draws tracks.
+            propose: samples the tracks of a proposal.
             max_distance: metres. If given, all tracks must also be visible from the ego car within
                 this distance for four checked time steps, and tracks added later must not occlude
-                them. The last tenth of the attempts ignores this.
-            max_tracks: a proposal with more tracks is rejected.
+                them. The last tenth of the attempts ignores ``max_distance``.
+            max_tracks: a proposal with more tracks ends the attempts: nothing is added.
             attempts: number of proposals; ten times as many if ``max_distance`` is given.
 
         Returns:
-            Number of tracks added; 0 if every proposal failed.
+            Number of tracks added; 0 if every proposal failed or one had too many tracks.
         """
         num_attempts = attempts * (1 if max_distance is None else 10)
         for attempt in range(num_attempts):
@@ -92,13 +96,13 @@ class SceneBuilder:
             if len(tracks) > max_tracks:
                 return 0
             discs = [track.footprint_discs(0.12, _STRIDE) for track in tracks]
-            required = None if attempt >= 0.9 * num_attempts else max_distance
-            if required is not None and not self._are_visible(tracks, discs, required):
+            limit = None if attempt >= 0.9 * num_attempts else max_distance
+            if limit is not None and not self._are_visible(tracks, discs, limit):
                 continue
             if self._collides(discs) or self._occludes(discs):
                 continue
-            if required is not None:
-                self._max_distances.update(dict.fromkeys(self._next_indices(tracks), required))
+            if limit is not None:
+                self._max_distances.update(dict.fromkeys(self._next_indices(tracks), limit))
             self.tracks.extend(tracks)
             self._discs.extend(discs)
             return len(tracks)
@@ -121,10 +125,14 @@ class SceneBuilder:
         return True
 
     def _collides(self, discs: list[Footprint]) -> bool:
-        """Return whether new tracks come too close to any other at any time."""
+        """Return whether new tracks overlap the ego car or an added track at any time."""
         old = [self._ego_discs, *self._discs]
-        old_SD2, new_SN2 = (np.concatenate([centres for centres, _ in p], 1) for p in (old, discs))
-        old_D, new_N = (np.concatenate([radii for _, radii in part]) for part in (old, discs))
+        old_SD2, new_SN2 = (
+            np.concatenate([centers for centers, _ in footprints], 1) for footprints in (old, discs)
+        )
+        old_D, new_N = (
+            np.concatenate([radii for _, radii in footprints]) for footprints in (old, discs)
+        )
         gaps = np.linalg.norm(new_SN2[:, :, None] - old_SD2[:, None], axis=-1)
         return bool((gaps <= new_N[:, None] + old_D[None]).any())
 
@@ -140,24 +148,25 @@ class SceneBuilder:
         return False
 
     def street(self, near: float, far: float) -> tuple[float, float, float]:
-        """Draw a street and the stretch of it to place an object on.
+        """Sample a street and the stretch of it to place an object on.
 
         Args:
-            near: least distance from the junction, metres.
-            far: largest distance from the junction on the street that the ego car comes from.
+            near: smallest distance from the junction, metres.
+            far: largest distance from the junction on the street that the ego car comes from,
+                metres; the stretches of the other streets are derived from it.
 
         Returns:
             Direction of the street away from the junction, radians, and both ends of the stretch,
             metres from the junction.
         """
         exit_street = self.plan.turn * np.pi / 2
-        others = [angle for angle in (0.0, np.pi / 2, -np.pi / 2) if angle != exit_street]
+        side_streets = [angle for angle in (0.0, np.pi / 2, -np.pi / 2) if angle != exit_street]
         choice = self.generator.random()
         if choice < 0.5:
             return np.pi, near, far
         if choice < 0.85:
             return exit_street, near, max(far * 0.8, min(self._ego_path_length, 70.0))
-        return others[int(self.generator.integers(2))], near, far * 0.6
+        return side_streets[int(self.generator.integers(2))], near, far * 0.6
 
     def street_points(
         self, street: float, along_S: Floats | float, left_S: Floats | float
@@ -181,12 +190,12 @@ class SceneBuilder:
         return np.full(len(self.times_S), yaw)
 
     def size(self, kind: str) -> Size:
-        """Draw the width, length and height of a vehicle, metres."""
+        """Sample the width, length and height of a vehicle, metres."""
         low_high = np.array(SIZE_RANGES[kind])
         fraction = float(self.generator.random())
         width, length, height = low_high[:, 0] + fraction * (low_high[:, 1] - low_high[:, 0])
         return float(width), float(length), float(height)
 
     def side(self) -> float:
-        """Draw left (1) or right (-1) with equal probability."""
+        """Return left (1) or right (-1) with equal probability."""
         return float(self.generator.choice([-1.0, 1.0]))

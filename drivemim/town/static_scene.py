@@ -28,7 +28,7 @@ from drivemim.town.textures import (
 )
 from drivemim.town.town_config import Condition
 
-VIEW_DISTANCE = 110.0
+VIEW_DISTANCE = 110.0  # from the ego car's path to the last built blocks of houses, metres
 _BLOCK_OFFSET = ROAD_HALF_WIDTH + PAVEMENT_WIDTH  # from a street's middle to the block, metres
 _BLOCK_SIZE = STREET_SPACING - 2 * _BLOCK_OFFSET
 _SIDE_SHADE = {0: 0.8, 1: 1.0, 2: 0.92, 3: 0.68}  # fraction of light by compass direction
@@ -76,6 +76,7 @@ def build_static_scene(
     props: list[tuple[float, float, float, float, int]] = []
     first = np.floor((low_2 - VIEW_DISTANCE) / STREET_SPACING - 0.5).astype(int)
     last = np.ceil((high_2 + VIEW_DISTANCE) / STREET_SPACING - 0.5).astype(int)
+    # The number after the town's seed makes the random streams of the parts of the town differ.
     for column in range(first[0], last[0] + 1):
         for row in range(first[1], last[1] + 1):
             generator = np.random.default_rng([town_seed, 7, column % 1000, row % 1000])
@@ -98,7 +99,11 @@ def build_static_scene(
 
 
 class _Facades:
-    """Textures of fronts and plain walls by compass direction, added to the bank on first use."""
+    """Textures of fronts and plain walls by compass direction, added to the bank on first use.
+
+    A style (a number) has one width and height, one front and one plain wall. A side (0 to 3) is a
+    compass direction, on which the light depends.
+    """
 
     def __init__(
         self, town_seed: int, scale: float, condition: Condition, bank: TextureBank

@@ -1,4 +1,4 @@
-"""Rows of nuScenes' tables: the rows that every town shares, tokens, links, and the JSON files."""
+"""Rows of nuScenes' tables: those that are the same in every town, tokens, links, JSON files."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def link(rows: list[Row]) -> None:
 
 
 def write_tables(tables: Tables, folder: Path) -> None:
-    """Write one JSON file per table."""
+    """Write one JSON file per table into a new folder."""
     folder.mkdir(parents=True)
     for name in TABLE_NAMES:
         text = json.dumps(tables[name], indent=0)

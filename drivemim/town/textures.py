@@ -15,7 +15,7 @@ from drivemim.town.town_config import Condition
 
 TextureColour = Sequence[int]
 
-_WALLS = (
+_WALLS = (  # colours, BGR
     (72, 88, 158),
     (96, 116, 172),
     (150, 178, 204),
@@ -142,14 +142,12 @@ def _draw_window(
     cv2.rectangle(image, (left - 1, top - 1), (right + 1, bottom + 1), frame.tolist(), cv2.FILLED)
     lit = generator.random() < 0.4
     glass = (90, 190, 245) if lit else (118, 96, 70)
-    colour = np.array(glass) * generator.uniform(0.6, 1.1)
-    day = colour if not lit else colour * 0.55
-    image[max(top, 0) : bottom, left:right] = day
-    middle = (top + bottom) // 2
-    image[max(top, 0) : middle, left:right] *= generator.uniform(1.1, 1.5)
+    image[max(top, 0) : bottom, left:right] = np.array(glass) * generator.uniform(0.6, 1.1)
+    reflection = generator.uniform(1.1, 1.5)
     if lit:
-        image[max(top, 0) : bottom, left:right] = colour
         glow[max(top, 0) : bottom, left:right] = generator.uniform(0.5, 1.0)
+    else:
+        image[max(top, 0) : (top + bottom) // 2, left:right] *= reflection
     if generator.random() < 0.6:
         drawing.line(
             image, ((left + right) // 2, top), ((left + right) // 2, bottom), frame.tolist(), 1

@@ -8,7 +8,7 @@ from itertools import cycle
 
 from drivemim.errors import ConfigError
 
-KEYFRAME_RATE = 2.0
+KEYFRAME_RATE = 2.0  # samples per second
 _OFFICIAL_TRAIN, _OFFICIAL_VAL = 700, 150
 """Number of scenes in nuScenes' splits ``train`` and ``val``."""
 
@@ -95,7 +95,7 @@ SCENE_CONDITIONS = {
 }
 """Condition of each scene of nuScenes' split ``mini_train``, then of ``mini_val``."""
 _MINI_TRAIN = 8
-"""Number of these scenes in ``mini_train``."""
+"""Number of the first scenes of ``SCENE_CONDITIONS`` that are in ``mini_train``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +202,9 @@ class TownConfig:
                     zip(self._trainval_names(), cycle(SCENE_CONDITIONS.values()), strict=False)
                 )
             )
-        val = 1 if self.scenes < 6 else 2
+        num_val = 1 if self.scenes < 6 else 2
         names, sorted_names = list(SCENE_CONDITIONS), sorted(SCENE_CONDITIONS)
-        chosen = names[: self.scenes - val] + names[_MINI_TRAIN : _MINI_TRAIN + val]
+        chosen = names[: self.scenes - num_val] + names[_MINI_TRAIN : _MINI_TRAIN + num_val]
         return tuple(
             SceneSpec(
                 name=name,
@@ -216,9 +216,10 @@ class TownConfig:
         )
 
     def _trainval_names(self) -> list[str]:
+        """Return names of scenes of nuScenes' splits ``train`` and ``val``, in this order."""
         # Imported here because the devkit takes seconds to import and brings matplotlib.
         from nuscenes.utils.splits import create_splits_scenes
 
         official: dict[str, list[str]] = create_splits_scenes()
-        val = round(self.scenes * _OFFICIAL_VAL / (_OFFICIAL_TRAIN + _OFFICIAL_VAL))
-        return official["train"][: self.scenes - val] + official["val"][:val]
+        num_val = round(self.scenes * _OFFICIAL_VAL / (_OFFICIAL_TRAIN + _OFFICIAL_VAL))
+        return official["train"][: self.scenes - num_val] + official["val"][:num_val]

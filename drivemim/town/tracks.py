@@ -34,7 +34,8 @@ _CYCLE_ATTRIBUTES = {
     "bicycle": "cycle.without_rider",
     "motorcycle": "cycle.without_rider",
 }
-_MIN_PEDESTRIAN_SPEED, _MIN_VEHICLE_SPEED = 0.2, 0.3  # of moving objects, metres per second
+# Slower objects have the attribute "standing" or "stopped"; metres per second.
+_MIN_PEDESTRIAN_SPEED, _MIN_VEHICLE_SPEED = 0.2, 0.3
 SIZE_RANGES = {
     **{kind: shape.size_wlh for kind, shape in VEHICLE_SHAPES.items()},
     **{kind: vehicle.size_wlh for kind, vehicle in COMPOSITE_VEHICLES.items()},
@@ -52,7 +53,7 @@ class Track:
         size_wlh: width, length, height of its box, metres.
         positions_S2: positions on the ground, metres, one per time step.
         yaws_S: radians, unwrapped.
-        parked: whether it is parked for the whole scene, not just stopped.
+        parked: whether the object is parked for the whole scene, not just stopped.
     """
 
     kind: str
@@ -87,11 +88,11 @@ class Track:
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def footprint_discs(self, margin: float, stride: int) -> tuple[Floats, Floats]:
-        """Return discs that approximate its footprint.
+        """Return discs that approximate the object's footprint.
 
         Args:
             margin: added to the radii, metres.
-            stride: use every so many time steps.
+            stride: the discs are computed at every ``stride``-th time step only.
 
         Returns:
             Centres (S, D, 2) and radii (D), metres.
@@ -101,6 +102,7 @@ class Track:
         forward = np.stack([np.cos(self.yaws_S), np.sin(self.yaws_S)], -1)[::stride]
         offsets = (np.arange(count) + 0.5) / count * length - length / 2
         centers = self.positions_S2[::stride, None] + forward[:, None] * offsets[:, None]
+        # Discs around the full corners would keep objects too far apart: shrink them.
         radius = (
             np.hypot(width, length / count) / 2 * (0.75 if self.is_pedestrian else 0.92) + margin
         )

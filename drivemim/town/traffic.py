@@ -25,13 +25,19 @@ from drivemim.town.scene_builder import EGO_LENGTH, EGO_WIDTH, SceneBuilder
 from drivemim.town.town_config import TownConfig
 from drivemim.town.tracks import Track
 
-_FIRST_PEDESTRIAN_DISTANCE = 20.0  # metres
-_MIN_VEHICLES = 4  # with this many vehicles, one of them is a construction vehicle in the work zone
+_FIRST_PEDESTRIAN_DISTANCE = 20.0  # the first pedestrian is visible from the ego car, metres
+_MIN_VEHICLES = 4  # from this many vehicles on, one is a construction vehicle in the work zone
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Ego car and all other tracks, world frame; times in seconds from the scene's start."""
+    """Ego car and all other tracks, world frame; times in seconds from the scene's start.
+
+    Attributes:
+        ego: track of the ego car's rear axle.
+        tracks: tracks of all other objects.
+        description: part of the scene's description, about the ego car.
+    """
 
     ego: Track
     tracks: list[Track]
@@ -64,7 +70,7 @@ class Traffic:
 
 
 def make_traffic(config: TownConfig, number: int, generator: np.random.Generator) -> Traffic:
-    """Simulate a scene.
+    """Simulate the traffic of a scene.
 
     Args:
         config: number of vehicles and pedestrians, and length of the scene.
@@ -114,7 +120,7 @@ def _add_vehicles(builder: SceneBuilder, count: int) -> None:
 def _add_pedestrians(builder: SceneBuilder, count: int) -> None:
     """Add at most ``count`` pedestrians, the first of them near the ego car."""
     for index in range(count):
-        if index == 3:
+        if index == 3:  # one of four or more pedestrians works at the work zone
             builder.add(work_zone.construction_worker)
             continue
         propose = (

@@ -1,4 +1,4 @@
-"""Proposals of vehicles and cycles: driving, towing a trailer, waiting and parked."""
+"""Random vehicles and cycles for a ``SceneBuilder`` to accept or reject: driving, parked, ..."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _HITCH = 0.2  # from a truck's rear end to the tip of the drawbar, metres
 def vehicle_schedule(count: int) -> Iterator[tuple[Proposal, float | None]]:
     """Yield proposals for a scene's vehicles, and within how many metres each must be visible.
 
-    The first ones cover all moving vehicle classes of nuScenes' detection task, so that they are
-    visible in every scene. Then follows a mix of driving and parked vehicles, without a distance.
+    The first proposals cover all moving vehicle classes of nuScenes' detection task and have a
+    distance, so that every class is visible in every scene. Then follows a mix of driving and
+    parked vehicles, whose distance is None: they need not be visible.
 
     Args:
         count: number of proposals.
@@ -55,10 +56,14 @@ def vehicle_schedule(count: int) -> Iterator[tuple[Proposal, float | None]]:
             yield mixed[position], None
 
 
-def _draw_vehicle_kind(builder: SceneBuilder, large: float) -> str:
-    """Draw a kind of vehicle; ``large`` is the weight of a van; a sedan's is 0.5."""
+def _sample_vehicle_kind(builder: SceneBuilder, van_weight: float) -> str:
+    """Sample a kind of vehicle.
+
+    The probabilities are proportional to 0.5 for a sedan or hatchback, ``van_weight`` for a van and
+    half of it for a truck or bus.
+    """
     kinds = ("sedan", "hatchback", "van", "truck", "bus")
-    weights = np.array([0.5, 0.5, large, large / 2, large / 2])
+    weights = np.array([0.5, 0.5, van_weight, van_weight / 2, van_weight / 2])
     return str(builder.generator.choice(kinds, p=weights / weights.sum()))
 
 
@@ -72,7 +77,7 @@ def leading_car(builder: SceneBuilder) -> list[Track]:
     """Propose a car ahead of the ego car (60 %), or a driving or parked sedan (20 % each)."""
     choice = builder.generator.random()
     if choice < 0.6:
-        kind = _draw_vehicle_kind(builder, 0.0)
+        kind = _sample_vehicle_kind(builder, 0.0)
         size = builder.size(kind)
         gap = size[1] / 2 + builder.generator.uniform(9, 16) + EGO_MIDDLE
         return [_on_route(builder, kind, size, gap, 1)]
@@ -80,9 +85,9 @@ def leading_car(builder: SceneBuilder) -> list[Track]:
 
 
 def _on_route(builder: SceneBuilder, kind: str, size: Size, gap: float, direction: int) -> Track:
-    """Return a vehicle ``gap`` metres ahead of the ego car's rear axle.
+    """Return a vehicle whose middle is ``gap`` metres ahead of the ego car's rear axle.
 
-    During the scene it gains (``direction`` 1) or loses (-1) up to 4 m.
+    During the scene the gap grows (``direction`` 1) or shrinks (-1) by up to 4 m.
     """
     change = np.linspace(0, builder.generator.uniform(0, 4), len(builder.times_S))
     return Track(kind, size, *builder.route.at(builder.ego_distance_S + (gap + direction * change)))
@@ -90,7 +95,7 @@ def _on_route(builder: SceneBuilder, kind: str, size: Size, gap: float, directio
 
 def driving_vehicle(builder: SceneBuilder, kind: str | None) -> list[Track]:
     """Propose a vehicle with constant lane and speed, along or across the ego car's street."""
-    kind = kind or _draw_vehicle_kind(builder, 0.25)
+    kind = kind or _sample_vehicle_kind(builder, 0.25)
     return [_in_lane(builder, kind, builder.size(kind), float(builder.generator.uniform(4.5, 9.0)))]
 
 
@@ -133,7 +138,7 @@ def bus(builder: SceneBuilder) -> list[Track]:
 
 def waiting_vehicle(builder: SceneBuilder, kind: str | None = None) -> list[Track]:
     """Propose a vehicle that waits at a stop line."""
-    kind = kind or _draw_vehicle_kind(builder, 0.25)
+    kind = kind or _sample_vehicle_kind(builder, 0.25)
     size = builder.size(kind)
     street = float(builder.generator.choice([0.0, np.pi / 2, -np.pi / 2]))
     along = CROSSING[1] + 1.8 + size[1] / 2 + float(builder.generator.choice([0, 0, 7.5]))
@@ -149,7 +154,7 @@ def waiting_vehicle(builder: SceneBuilder, kind: str | None = None) -> list[Trac
 
 def parked_vehicle(builder: SceneBuilder, kind: str | None = None) -> list[Track]:
     """Propose a vehicle in a parking bay."""
-    kind = kind or _draw_vehicle_kind(builder, 0.15).replace("bus", "van")
+    kind = kind or _sample_vehicle_kind(builder, 0.15).replace("bus", "van")
     size = builder.size(kind)
     street, near, far = builder.street(CROSSING[1] + 4.5, 62.0)
     side = builder.side()
@@ -196,6 +201,6 @@ def parked_cycle(builder: SceneBuilder, kind: str) -> list[Track]:
 
 
 def _motorcycle_size(builder: SceneBuilder, height: float) -> Size:
-    """Draw a size; ``height`` is the mean height, metres."""
+    """Sample the size of a motorcycle; ``height`` is the height before scaling, metres."""
     scale = float(builder.generator.uniform(0.96, 1.05))
     return 0.8 * scale, 2.1 * scale, height * scale

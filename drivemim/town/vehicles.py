@@ -26,7 +26,8 @@ class VehicleShape:
         size_wlh: width, length and height ranges (low, high), metres.
         profile: outline from front bumper over the roof to rear bumper: points (forward, up,
             material), as fractions of half the length (1 front, -1 rear) and of the height. The
-            material belongs to the surface from this point to the next.
+            material belongs to the surface from this point to the next, so the last point's is
+            empty.
         wheels: forward positions of the wheels, as fractions of half the length.
         wheel_radius: metres.
         windows: side windows, each a polygon of (forward, up) points like those of ``profile``.
@@ -131,7 +132,7 @@ VEHICLE_SHAPES = {
         ),
     ),
 }
-_PAINTS = (
+_PAINTS = (  # colours, BGR
     (235, 235, 235),
     (40, 40, 42),
     (150, 150, 152),
@@ -180,11 +181,14 @@ def build_vehicle(
 def _face_outward(
     row: tuple[list[float], list[float], list[float], int],
 ) -> tuple[list[float], list[float], list[float], int]:
-    """Return a panel that faces outward; turn it around if it faces inward."""
+    """Return a panel that faces outward; turn it around if it faces inward.
+
+    Outward is away from a point inside the vehicle: its middle, 0.3 m above the ground.
+    """
     corner, right, down, texture = (np.array(part) for part in row)
     normal = -np.cross(right, down)
-    middle = corner + right / 2 + down / 2 - [0.0, 0.0, 0.3]
-    if normal @ middle >= 0:
+    outward = corner + right / 2 + down / 2 - [0.0, 0.0, 0.3]
+    if normal @ outward >= 0:
         return row
     return (corner + right).tolist(), (-right).tolist(), down.tolist(), int(texture)
 

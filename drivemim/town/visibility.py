@@ -1,6 +1,6 @@
 """Visibility from the ego car: distances and lines of sight on the ground plane.
 
-Letters: S time steps, D discs, N places on a ray.
+Letters: S time steps, D discs, N points on a line of sight.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Footprint = tuple[Floats, Floats]
 
 _MIN_OCCLUDER_RADIUS = 0.9  # metres; smaller discs do not block the line of sight
 _HOUSE_OFFSET = ROAD_HALF_WIDTH + PAVEMENT_WIDTH  # from a street's middle to its houses, metres
-_MIN_VISIBLE_STEPS = 4
+_MIN_VISIBLE_STEPS = 4  # an object counts as visible if it is so in this many tested time steps
 
 
 def is_opaque(footprint: Footprint) -> bool:
@@ -41,9 +41,9 @@ class LineOfSight:
     def is_visible(
         self, positions_S2: Floats, max_distance: float, occluders: Sequence[Footprint]
     ) -> bool:
-        """Return whether an object is close and visible in at least four time steps.
+        """Return whether an object is close and not occluded in at least four time steps.
 
-        If fewer than four are tested, it must be so in all of them.
+        If fewer than four time steps are tested, the object must be close and not occluded in all.
 
         Args:
             positions_S2: middle of the object at every time step, metres.

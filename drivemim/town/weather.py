@@ -35,10 +35,12 @@ class Weather:
         noise = generator.normal(
             0, condition.noise / 2.5, (height + _LAYER_MARGIN, width + _LAYER_MARGIN, 3)
         )
+        # Unsigned pixels: the stored noise is never negative, and ``apply`` subtracts its mean.
         noise = np.clip(noise + condition.noise, 0, 2 * condition.noise)
         self._noise = noise.astype(np.uint8)
         self._offset = np.full((height, width, 3), condition.noise, np.uint8)
         self._rain = _draw_rain(height, width, generator, condition)
+        # Colour that haze adds to a pixel, by transmission from 0 (all haze) to 255 (no haze).
         self._haze_colours = np.array(
             [[[(255 - t) / 255 * value for value in condition.horizon]] for t in range(256)]
         )
@@ -64,7 +66,7 @@ class Weather:
         transmission = inverse_depth / (inverse_depth + np.float32(1 / condition.haze))
         transmission[inverse_depth == 0] = 1.0
         gain = transmission
-        scale = 255.0
+        scale = 255.0  # 8-bit gains: 255 / scale is the largest gain that they can express
         if maps.beam is not None:
             gain = transmission * (1 + maps.beam * np.minimum(inverse_depth * 14, 1.0))
             scale = 40.0

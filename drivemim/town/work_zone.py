@@ -1,4 +1,4 @@
-"""Proposals of cones, barriers and the work zone of a scene."""
+"""Cones, barriers and a work zone, for a ``SceneBuilder`` to accept or reject."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from drivemim.town.scene_builder import SceneBuilder
 from drivemim.town.tracks import Size, Track
 
 MOVABLE_OBJECTS = ("cone", "cone", "cone", "barrier", "barrier")
-"""Cones and barriers along the streets, without those of the work zone."""
-_NUM_ZONE_CONES = 5
-NUM_MOVABLE_OBJECTS = len(MOVABLE_OBJECTS) + _NUM_ZONE_CONES + 2
-"""Number of cones and barriers in a scene."""
+"""Kinds of the cones and barriers outside the work zone."""
+_NUM_ZONE_CONES, _NUM_ZONE_BARRIERS = 5, 2
+NUM_MOVABLE_OBJECTS = len(MOVABLE_OBJECTS) + _NUM_ZONE_CONES + _NUM_ZONE_BARRIERS
+"""Largest number of cones and barriers in a scene; those without a free position are left out."""
 _SIZES: dict[str, Size] = {"cone": (0.4, 0.4, 0.75), "barrier": (2.0, 0.5, 1.0)}
 _HALF_LENGTH = 6.6  # from the middle of the work zone to its ends, metres
 _CONE_OFFSET = 4.0  # from the middle of the street to the cones, metres

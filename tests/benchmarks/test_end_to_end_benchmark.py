@@ -35,7 +35,7 @@ def test_variants_take_turns_and_are_compared_with_the_first(
     assert second.endswith("batch_size=3 | 36.0 | 24.0 to 60.0 | 1.80 | 10% |")
 
 
-def test_it_measures_a_real_run(index, capsys):
+def test_the_benchmark_measures_a_real_run(index, capsys):
     size = "train_dataloader.dataset.image_size=(32,32) train_dataloader.num_workers=0"
     variant = f"vit_micro_frames {size} train_dataloader.persistent_workers=False"
     assert (

@@ -11,7 +11,7 @@ from benchmarks import window_benchmark as benchmark
 
 
 def test_there_is_a_row_for_each_kind_of_attention(monkeypatch, capsys):
-    # A thread in place of a process for each row, which takes seconds to start.
+    # Use a thread for each row: a process takes seconds to start.
     monkeypatch.setattr(benchmark, "get_context", lambda _: SimpleNamespace(Pool=ThreadPool))
     command = ["--arch", "micro", "--sizes", "192x192", "--window", "4", "--device", "cpu"]
     assert benchmark.main(command) == 0

@@ -45,7 +45,7 @@ def _objects(x: float) -> dict[str, tuple[str, str, list[float], list[list[float
 
 
 def make_tables() -> Tables:
-    """The tables, built in an order that is not the index's."""
+    """Return the tables; their rows are in another order than in the index."""
     tables: Tables = {
         "category": [
             {"token": f"cat-{name}", "name": name, "description": ""}
@@ -135,7 +135,7 @@ def _add_frames(tables: Tables, scene: str, camera: str, start: int, x: float) -
 def _add_data(
     tables: Tables, scene: str, sensor: str, step: int, sample: int, start: int, x: float
 ) -> None:
-    """Cameras are 10 ms early, as real ones are; the vehicle drives 2 m/s and turns."""
+    """Add an image or scan. Cameras are 10 ms early; the vehicle drives at 2 m/s and turns."""
     seconds = step * 0.5 / STEPS
     camera, token = sensor in CAMERAS, f"{scene}-{sensor}-{step}"
     keyframe = step % STEPS == 0
@@ -179,7 +179,7 @@ def _add_annotations(tables: Tables, scene: str, x: float) -> None:
 
 
 def write_data(root: Path, tables: Tables) -> Path:
-    """Write tables and the images they name; each image is one grey, lighter with every step."""
+    """Write tables and their images; an image has one grey level, brighter with every step."""
     folder = root / "v1.0-mini"
     folder.mkdir(parents=True)
     for name, rows in tables.items():

@@ -99,7 +99,7 @@ def test_crops_lie_inside_the_image_and_reach_its_edges():
         assert crops[:, 2:].min() > 0
         ends = crops[:, :2] + crops[:, 2:]
         assert (ends <= stored).all()
-        # Whatever the factor is, there is a crop that ends with the image, or at most 7 before.
+        # For every reduction factor, a crop ends at the image's border or at most 7 pixels before.
         assert (ends.max(axis=0) > np.array(stored) - 8).all()
 
 
@@ -116,7 +116,8 @@ def test_focus_puts_the_centre_of_an_object_into_the_crop():
         assert (draw.height, draw.width, draw.mirrored) == (
             before.height, before.width, before.mirrored,
         )  # fmt: skip
-        start = np.array([draw.top, draw.left]) * 0.8  # 20 % of the height and of the width
+        # The crop has 20 % of the height and of the width.
+        start = np.array([draw.top, draw.left]) * 0.8
         inside = ((start <= centers_M2) & (centers_M2 <= start + 0.2 + 1e-9)).all(axis=1)
         if (draw.top, draw.left) != (before.top, before.left):
             assert inside.sum() == 1
@@ -124,7 +125,7 @@ def test_focus_puts_the_centre_of_an_object_into_the_crop():
             places.append(((centers_M2[inside][0] - start) / 0.2).tolist())
     np.testing.assert_allclose(contains / 2000, [0.25, 0.25], atol=0.03)
     y, x = np.array(places).T
-    # The first object is 0.1 above the border: places below the middle would leave the image.
+    # Objects are in the central half of the crop, as far as the crop can then lie in the image.
     assert (y.min(), y.max()) == pytest.approx((0.25, 0.75), abs=0.01)
     assert x.max() == pytest.approx(1.0)  # the second object is at the border
     assert focused.draw(7) == plain.draw(7)

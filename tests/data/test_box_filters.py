@@ -72,6 +72,6 @@ def test_filters_by_hand(filters, columns, ignored):
         ("min_area", "900", r"\[0, inf\]"),
     ],
 )
-def test_a_limit_that_cannot_be_meant_is_named(name, value, range_):
+def test_a_limit_out_of_range_is_refused(name, value, range_):
     with pytest.raises(ConfigError, match=f"{name}={value!r} is not a number in {range_}"):
         BoxFilters.from_dict({name: value})

@@ -55,7 +55,7 @@ def link(boxes, labels=None, min_overlap=0.3, driven=None):
 
 
 def test_a_box_is_followed_through_the_steps():
-    """It moves by 2 of 10 pixels a step; the other is 100 pixels away."""
+    """The box moves by 2 of its 10 pixels per step; the other box is 100 pixels away."""
     boxes = [[[(0, 10), (100, 110)]], [[(100, 110), (2, 12)]], [[(4, 14), (100, 110)]]]
     assert link(boxes) == [[[0, 1]], [[1, 0]], [[0, 1]]]
 
@@ -65,17 +65,17 @@ def test_boxes_without_a_match_have_no_track():
 
 
 def test_only_best_partners_are_linked():
-    """The wide box overlaps both, but is the best match of one only."""
+    """The wide box overlaps two boxes of the next step, but is the best match of one only."""
     assert link([[[(0, 10), None]], [[(0, 9), (2, 10)]]]) == [[[0, -1]], [[0, -1]]]
 
 
 def test_a_better_match_comes_first():
-    """Both overlap with the one box of the next step."""
+    """Two boxes overlap the one box of the next step."""
     assert link([[[(0, 10), (1, 11)]], [[(1, 11), None]]]) == [[[-1, 1]], [[1, -1]]]
 
 
 def test_the_overlap_threshold_is_used():
-    """Shifted by 5 of 10, boxes share 5 of 15."""
+    """Boxes of 10 pixels that are shifted by 5 have an IoU of 5 / 15."""
     boxes = [[[(0, 10)]], [[(5, 15)]]]
     assert link(boxes, min_overlap=0.33) == [[[0]], [[0]]]
     assert link(boxes, min_overlap=0.34) == [[[-1]], [[-1]]]
@@ -100,13 +100,13 @@ def test_no_boxes_or_no_steps(shape):
 
 
 def test_standing_objects_are_linked_while_the_camera_drives():
-    """15 m ahead and 6 m to the side, then 10 m: the boxes do not overlap, but one is expected."""
+    """15 m, then 10 m ahead: the boxes do not overlap, but the second is where it is expected."""
     boxes = [[[(235, 40, 245, 60)]], [[(252.5, 35, 267.5, 65)]]]
     assert link(boxes, driven=[0, 5], min_overlap=0.9) == [[[0]], [[0]]]
     assert link(boxes, driven=[0, 0]) == [[[-1]], [[-1]]]
 
 
 def test_objects_moving_along_are_linked_by_image_position():
-    """A car ahead that keeps its distance is not where a standing one would be."""
+    """A car that keeps its distance is not where a standing car would be expected."""
     boxes = [[[(235, 40, 245, 60)]], [[(235, 40, 245, 60)]]]
     assert link(boxes, driven=[0, 5], min_overlap=0.9) == [[[0]], [[0]]]

@@ -24,7 +24,7 @@ def coco_index(tmp_path_factory):
     return write_coco(tmp_path_factory.mktemp("five"))
 
 
-def test_a_list_or_a_preset():
+def test_classes_are_given_as_a_list_or_as_a_preset():
     assert class_names(None) == ("pedestrian", "vehicle")
     assert class_names("nuscenes") == DETECTION_CLASSES
     assert class_names(["car", "tram"]) == ("car", "tram")
@@ -43,12 +43,12 @@ def test_a_list_or_a_preset():
         (["rest"], "'rest' is what has no class"),
     ],
 )
-def test_lists_that_cannot_be_meant(classes, message):
+def test_invalid_class_lists_are_refused(classes, message):
     with pytest.raises(ConfigError, match=message):
         class_names(classes)
 
 
-def test_the_default_classes_are_as_ever():
+def test_the_order_of_the_default_classes_does_not_change_the_class_map():
     assert category_classes(list(DEFAULT)) == DEFAULT
     assert category_classes(list(DEFAULT), CLASSES[::-1]) == DEFAULT
     assert category_classes(["tuk-tuk"]) == {}
@@ -57,7 +57,7 @@ def test_the_default_classes_are_as_ever():
 def test_the_preset_is_the_official_mapping():
     found = category_classes(list(NUSCENES), DETECTION_CLASSES)
     assert found == {name: category_to_detection_name(name) for name in NUSCENES}
-    # The same names in another order mean the same.
+    # The order of the classes does not matter.
     assert category_classes(list(NUSCENES), sorted(DETECTION_CLASSES)) == found
     names = ["person", "car", "traffic light", "van", "motorcycle"]
     assert category_labels(names, DETECTION_CLASSES).tolist() == [5, 0, -1, -1, 6]
@@ -65,17 +65,17 @@ def test_the_preset_is_the_official_mapping():
         category_labels(["tuk-tuk"], DETECTION_CLASSES)
 
 
-def test_the_own_classes_of_a_user():
+def test_categories_get_the_most_specific_of_a_users_classes():
     names = ["vehicle.car", "vehicle.truck", "vehicle.bicycle", "human.pedestrian.stroller"]
     names += ["truck", "person", "animal", "tuk-tuk"]
     classes = ("truck", "pedestrian", "vehicle", "bicycle")
-    # A truck is a truck, other cars are vehicles; what no rule knows has no class.
+    # Trucks have a class of their own, cars are vehicles; unknown categories have no class.
     assert category_labels(names, classes).tolist() == [2, 0, 3, 1, 0, 1, -1, -1]
     chosen = {"tuk-tuk": "vehicle", "truck": None}
     assert category_labels(names, classes, chosen).tolist() == [2, 0, 3, 1, -1, 1, -1, 2]
 
 
-def test_classes_and_categories_have_to_meet():
+def test_every_class_must_have_a_category_and_every_map_known_names():
     names = ["car", "cyclist", "rider"]
     check_categories(names, ("car", "cyclist"), where="INDEX")
     check_categories(names, ("car", "bike"), {"rider": "bike"}, where="INDEX")
@@ -92,7 +92,7 @@ def test_classes_and_categories_have_to_meet():
             check_categories(names, classes, class_map, where="INDEX")
 
 
-def test_colors_go_with_names():
+def test_classes_keep_their_known_colors_in_any_order():
     known = {"classes": ("a", "b"), "palette": [(1, 2, 3), (4, 5, 6)]}
     colors = class_palette(["b", "c", "d", "a"], known)
     assert (colors[0], colors[3]) == ((4, 5, 6), (1, 2, 3))

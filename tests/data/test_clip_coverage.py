@@ -54,7 +54,7 @@ def test_coverage_by_hand(small_index):
         "valid (missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does "
         "not have)"
     )
-    check_valid_fraction(data.clips, coverage)  # exactly a half
+    check_valid_fraction(data.clips, coverage)  # exactly one half is enough
 
 
 def test_coverage_of_sweeps_by_hand(small_index):

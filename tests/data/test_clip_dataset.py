@@ -85,7 +85,7 @@ def test_missing_frames_are_black_invalid_and_have_no_boxes(small_index):
     assert torch.allclose(place, torch.tensor([1.5, 0, 1.5]), atol=1e-6)
 
 
-def test_a_clip_of_nothing_at_all(small_index):
+def test_a_clip_without_any_frame(small_index):
     data = _dataset(small_index)
     clip = data.load(np.full((2, 3), -1), seed=1)
     assert clip.boxes_BTNM4.shape == (1, 2, 3, 0, 4)
@@ -251,7 +251,7 @@ def test_batches_from_worker_processes(small_index):
         assert torch.equal(batch.boxes_BTNM4[item, :, :, :count], alone.boxes_BTNM4[0])
 
 
-def test_a_data_set_travels_light(small_index):
+def test_a_pickled_data_set_is_small(small_index):
     data = pickle.loads(pickle.dumps(_dataset(small_index, num_frames=2)))
     assert len(pickle.dumps(data)) < 5000
     assert data[0].tokens == _dataset(small_index, num_frames=2)[0].tokens

@@ -74,7 +74,7 @@ def test_sweeps_agree_with_the_definition(small_index, frame_interval, num_frame
         assert len(np.unique(used)) == len(used)
 
 
-def test_settings_that_mean_nothing(small_index):
+def test_meaningless_settings_are_refused(small_index):
     with pytest.raises(ValueError, match="num_frames is 0"):
         _rule(small_index, 0)
     with pytest.raises(ValueError, match=r"frame_interval is 0\.0 s"):

@@ -128,21 +128,21 @@ def test_an_image_under_two_names_is_refused(cameras, write, put_coco):
         read_results(results, cameras, images=images)
 
 
-def test_a_map_of_ones_own(index, write):
+def test_results_with_a_users_class_map(index, write):
     images = write("images.json", listed(index, [0]))
     path = write("results.json", [result(500, 1), result(500, 3), result(500, 17)])
     table = read_results(path, index, images=images, class_map={"cat": "vehicle", "car": None})
     assert table.label_D.tolist() == [0, 1]
 
 
-def test_nothing_was_found(index, write):
+def test_results_without_detections(index, write):
     table = read_results(write("results.json", []), index)
     assert table.row_D.shape == (0,)
     assert table.boxes_D4.shape == (0, 4)
 
 
 def test_columns_are_small(index, write):
-    """A million boxes are 25 MB: what every worker process is given."""
+    """A million boxes, which every worker process gets, take 25 MB."""
     table = read_results(write("results.json", [result()] * 100), index)
     arrays = (table.row_D, table.boxes_D4, table.label_D)
     assert sum(array.nbytes for array in arrays) == 100 * 25

@@ -75,7 +75,7 @@ def test_mirroring_moves_everything_together(loaded):
     assert boxes >= 12
 
 
-def test_mirroring_twice_is_nothing_and_chance_is_numpys(loaded):
+def test_mirroring_twice_restores_the_item_and_draws_are_from_numpy(loaded):
     results = dict(loaded[0])
     twice = FlipFrame3D(prob=1.0)(FlipFrame3D(prob=1.0)({**results}))
     for key in ("img", "gt_centers", "gt_yaws", "gt_velocities", "camera_matrix"):
@@ -87,7 +87,7 @@ def test_mirroring_twice_is_nothing_and_chance_is_numpys(loaded):
         FlipFrame3D(prob=2)
 
 
-def test_packed_as_detectors_take_it(loaded):
+def test_packed_items_have_the_format_of_detectors(loaded):
     packed = [PackBoxes3D()(results) for results in loaded]
     ignored = sum(len(each["data_samples"].ignored_instances) for each in packed)
     assert ignored > 0

@@ -122,7 +122,7 @@ def test_crowds_alone_are_refused(folder, tmp_path):
         FrameDetection(index=tmp_path / "crowds.arrow", filters={})
 
 
-def test_the_object_is_found_in_a_later_look(index, monkeypatch):
+def test_the_check_for_trainable_objects_looks_beyond_the_first_frames(index, monkeypatch):
     monkeypatch.setattr("drivemim.data.detection.detection_dataset._CHUNK", 1)
     # The first frame has two boxes lower than 50 pixels and none wider than 100; so has the rest.
     assert len(FrameDetection(index=index, filters={}, indices=[2, 0])) == 2
@@ -251,7 +251,7 @@ def test_no_boxes_and_flips_and_ignore_flags(index):
     assert empty.gt_instances.bboxes.tensor.shape == (0, 4)
 
 
-def test_a_frame_with_nothing_to_learn_is_passed_over_in_training(index):
+def test_a_frame_with_ignored_objects_only_is_skipped_in_training(index):
     # Frame a/1 has one car, ignored here; b/0 is empty and stays, as pure background.
     load = LoadReducedImage(image_size=(60, 100), skip_ignored_only=True)
     dataset = FrameDetection(index=index, filters={"min_height": 35.0}, pipeline=[load])

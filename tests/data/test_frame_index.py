@@ -26,7 +26,7 @@ def test_columns_are_views_of_the_mapped_file(small_index):
     assert index.frames.keyframe.dtype == bool
 
 
-def test_an_index_travels_to_other_processes_by_name(small_index, tmp_path):
+def test_an_index_is_pickled_as_its_path(small_index, tmp_path):
     index = FrameIndex.open(small_index, data_root=tmp_path)
     data = pickle.dumps(index)
     assert len(data) < 1000
@@ -153,7 +153,7 @@ def test_frames_by_the_path_of_their_image(small_index):
 
 
 def test_an_index_is_named_arrow(small_root, tmp_path):
-    """Whatever it is built from; nothing is written otherwise."""
+    """The builders refuse another suffix and write nothing."""
     message = r"--out .*/index.txt: an index ends in \.arrow; write --out .*/index\.arrow"
     with pytest.raises(DataError, match=message):
         build_nuscenes_index(small_root, "v1.0-mini", tmp_path / "index.txt")

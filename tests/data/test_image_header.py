@@ -150,7 +150,7 @@ def test_the_command_turns_by_orientations_outside_of_exif(tmp_path, place):
     assert turned[[1, 1, -2, -2], [1, -2, 1, -2]].mean(axis=1).argmax() == 3
 
 
-def test_little_endian_exif_and_values_that_mean_nothing():
+def test_little_endian_exif_and_invalid_orientations():
     for orientation, wanted in ((6, 6), (0, 1), (9, 1)):
         entry = b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0])
         exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"

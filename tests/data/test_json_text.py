@@ -72,7 +72,7 @@ def test_unreadable_files_are_refused_in_one_sentence(content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_another_type_is_the_callers_to_name():
+def test_another_type_is_an_error_unless_decoding_is_lenient():
     with pytest.raises(msgspec.ValidationError, match="Expected `int`, got `str`"):
         text(b'{"a": "1"}').decode(dict[str, int])
     assert text(b'{"a": "1"}').decode(dict[str, int], strict=False) == {"a": 1}

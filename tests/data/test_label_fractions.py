@@ -108,7 +108,7 @@ def test_seeds_differ_in_scenes_and_in_the_run():
     assert len({run[0] // 20 for run in subsets}) == 6
 
 
-def test_the_numbers_of_scenes_and_moments_mean_nothing_but_their_order():
+def test_only_the_order_of_scene_and_moment_numbers_matters():
     scenes, moments, times = frames_of([5, 9, 4])
     chosen = label_subset(scenes, moments, times, fraction=0.4, seed=1)
     other = label_subset(7 + 3 * scenes, 100 + 2 * moments, times + 10**9, fraction=0.4, seed=1)

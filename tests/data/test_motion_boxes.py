@@ -56,7 +56,7 @@ def test_no_more_than_the_largest_regions():
 
 
 def test_a_square_that_moves_before_a_camera_that_stands(still_camera):
-    """Its box is found to within a patch of 16 pixels: where it has come from has changed, too."""
+    """Its box is exact to a patch of 16 pixels, because the area that it left has changed, too."""
     clip = clips_of(still_camera)[0]
     for step, (x, y) in enumerate(PLACES):
         box = clip.boxes_BTNM4[0, step, 0, 0].numpy()
@@ -66,7 +66,7 @@ def test_a_square_that_moves_before_a_camera_that_stands(still_camera):
     assert torch.isinf(clip.depths_BTNM).all()
 
 
-def test_it_is_one_track(still_camera):
+def test_the_moving_square_is_one_track(still_camera):
     clip = clips_of(still_camera)[0]
     tracks = clip.tracks_BTNM[0, :, 0, 0]
     assert tracks[0] >= 0

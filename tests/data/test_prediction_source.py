@@ -212,7 +212,7 @@ def test_a_wrong_header_is_found_before_the_first_image(tmp_path):
         PredictionSource(path=tmp_path).images(UnreadableImages(skip=False))
 
 
-def test_sources_that_are_none_are_refused(tmp_path):
+def test_paths_that_are_no_source_are_refused(tmp_path):
     write_image(tmp_path / "drive.jpg")
     (tmp_path / "drive.tif").write_bytes(b"II*\0")
     with pytest.raises(FileNotFoundError, match=r"no image, folder, video or index at .*drive\.jp"):
@@ -243,7 +243,7 @@ def test_sources_that_are_none_are_refused(tmp_path):
         ({"sweeps": True}, "--sweeps selects frames of an index"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(tmp_path, options, said):
+def test_options_that_do_not_fit_the_source_are_refused(tmp_path, options, said):
     path = write_image(tmp_path / "0.jpg")
     with pytest.raises(ConfigError, match=said):
         PredictionSource(path=path, **options)

@@ -44,7 +44,7 @@ def test_processes_split_the_requests_of_a_single_process():
         assert sorted(together) == sorted(alone[first : first + batch * processes])
 
 
-def test_skipping_is_going_on():
+def test_skipped_requests_are_those_of_the_beginning():
     for rank in (0, 1):
         whole = _requests(40, rank=rank, world_size=2)
         assert _requests(15, skip=25, rank=rank, world_size=2) == whole[25:]
@@ -121,7 +121,7 @@ def test_a_plain_number_is_passed_on_unseeded():
     assert data[4][1] == expected
 
 
-def test_the_wrapped_data_set_speaks_through_it():
+def test_attributes_of_the_wrapped_data_set_are_available():
     data = SeededDataset(dataset=_Noise())
     assert len(data) == 5
     assert data.metainfo == {"classes": ("a",)}

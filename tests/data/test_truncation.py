@@ -126,6 +126,6 @@ def test_png_is_read_by_its_chunks(tmp_path):
         assert is_truncated(data[:length] + bytes(600)) or length == len(data) - 1
 
 
-def test_nothing_is_truncated():
+def test_empty_data_is_truncated():
     assert is_truncated(b"")
     assert not is_truncated(b"BM")

@@ -118,6 +118,6 @@ def test_more_than_allowed_are_an_error(broken):
 
 
 @pytest.mark.parametrize("most", [-1, 1.5, True, "2"])
-def test_a_number_is_needed(broken, most):
+def test_the_allowed_number_must_be_a_whole_number(broken, most):
     with pytest.raises(ConfigError, match="max_unreadable"):
         ClipDataset(index=broken[0], max_unreadable=most, **SETTINGS)

@@ -107,7 +107,7 @@ def test_options_are_known_to_the_configs(repository, monkeypatch):
     ("iterations", "warm_up"), [(3400, 283), (500, 41), (400, 33), (6, 2), (3, 2), (2, 1)]
 )
 def test_the_warm_up_lasts_a_twelfth(iterations, warm_up):
-    """The published numbers of the demo and the label studies are of these schedules."""
+    """The published numbers of the demo and the label studies were measured with such warm-ups."""
     assert two_phase_schedule(iterations)[:4] == (
         f"train_cfg.max_iters={iterations}", f"param_scheduler.0.end={warm_up}",
         f"param_scheduler.1.begin={warm_up}", f"param_scheduler.1.end={iterations}",

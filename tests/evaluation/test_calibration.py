@@ -29,12 +29,12 @@ def test_ranges_by_hand():
     assert expected_calibration_error(found) == pytest.approx(expected)
 
 
-def test_scores_that_keep_their_word():
+def test_scores_equal_to_their_precision_have_no_error():
     found = reliability(ranking([0.75] * 4 + [0.25] * 4, [1, 1, 1, 0, 1, 0, 0, 0]), 10)
     assert expected_calibration_error(found) == pytest.approx(0.0)
 
 
-def test_the_ends():
+def test_scores_of_zero_and_one_are_in_the_outer_bins():
     found = reliability(ranking([1.0, 0.0], [1, 0]), 3)
     assert found.counts_K.tolist() == [1, 0, 1]
     assert expected_calibration_error(found) == 0.0

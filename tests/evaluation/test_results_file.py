@@ -32,12 +32,12 @@ def test_nan_is_null(tmp_path):
     assert math.isnan(curve[1])
 
 
-def test_numbers_of_other_libraries(tmp_path):
+def test_numbers_of_numpy_and_torch_are_written(tmp_path):
     numbers = {"a": np.float32(0.5), "b": torch.tensor(math.inf), "c": np.int64(2), "d": ["x"]}
     assert json.loads(results_json(numbers)) == {"a": 0.5, "b": None, "c": 2, "d": ["x"]}
 
 
-def test_files_of_before(tmp_path):
+def test_files_with_nan_or_without_curves_are_read(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"drivemim/a_AP": NaN}')
     assert math.isnan(read_metrics(path)["drivemim/a_AP"])

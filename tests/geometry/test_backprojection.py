@@ -136,7 +136,7 @@ def test_a_camera_under_the_ground_sees_the_wall():
     assert points[:, 0].tolist() == pytest.approx([10] * 4)
 
 
-def test_invalid_frames_have_points_and_no_say():
+def test_invalid_frames_have_points_and_do_not_affect_other_frames():
     frames = camera((0.0, 0.0, 1.5), (50.0, 0.0, 1.5))
     nothing = torch.zeros(1, 2, 1, dtype=torch.bool)
     assert look(frames, (3, 3), 10, valid=nothing).isfinite().all()

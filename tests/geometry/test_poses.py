@@ -74,7 +74,7 @@ def test_the_chain_of_a_sensor_by_hand():
     )
 
 
-def test_kilometres_cancel_before_the_mount_is_applied():
+def test_large_positions_cancel_before_the_mount_is_applied():
     ego, mount = [600_000.1, 1_600_000.2, 0, 0.6, 0, 0, 0.8], [1.7, 0.1, 1.5, 0.5, -0.5, 0.5, -0.5]
     found = sensor_pose(mount, ego, reference_7=ego)
     np.testing.assert_allclose(found, sensor_pose(mount, [0, 0, 0, 1, 0, 0, 0]), atol=1e-15)

@@ -34,7 +34,7 @@ def tool(repository, monkeypatch, tmp_path):
 
 
 def arguments(name, configs, file, folder):
-    """Arguments with which a user gives the file to each tool, by tool and role of the file."""
+    """Return the arguments that give the file to each tool, by tool and role of the file."""
     options = ["--work-dir", folder / "run", "--cfg-options"]
     frames = ["--index", "none.arrow", "--train", "a", "--val", "b"]
     return {

@@ -61,7 +61,7 @@ def test_misspelt_key(drive):
     assert "mask_ratio" in line.replace("mask_ratoi", "")
 
 
-def test_a_value_that_cannot_be(drive):
+def test_an_invalid_value(drive):
     line = last_line(train(drive, "model.masking.mask_ratio=1.5"))
     assert line.startswith("ConfigError: ")
     assert "1.5" in line

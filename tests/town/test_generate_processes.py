@@ -19,8 +19,8 @@ SMALLEST = {"scenes": 2, "seconds": 0.5, "image_size": (48, 80), "pedestrians": 
 
 
 @pytest.mark.slow
-def test_no_process_is_a_copy_of_this_one(tmp_path, monkeypatch):
-    """A copy made while another thread holds a lock would wait for it forever."""
+def test_workers_are_not_forked(tmp_path, monkeypatch):
+    """A process that is forked while another thread holds a lock would wait for it forever."""
 
     def fork():
         raise AssertionError("os.fork")
@@ -172,7 +172,7 @@ def _wait_until(condition, seconds=120):
 
 
 def _group_lives(group):
-    """Whether a process of the group is alive; one that only waits to be collected is not."""
+    """Return whether a process of the group is alive; zombies are not."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             _, _, rest = (folder / "stat").read_text().rpartition(") ")

@@ -40,7 +40,7 @@ POSE = ORIGIN, CAMERA.rotation_33
 
 
 def pixel_rays():
-    """StaticScene directions through pixel centres, one metre deep each: (H, W, 3)."""
+    """Rays through pixel centres, one metre deep each: (H, W, 3)."""
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = CAMERA.rotation_33, ORIGIN
     rays = patch_rays(

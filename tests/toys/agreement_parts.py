@@ -14,7 +14,7 @@ TWO = ("pedestrian", "vehicle")
 
 
 class Data(torch.utils.data.Dataset):
-    """A data set that says what classes it has."""
+    """Data set that has nothing but classes and settings."""
 
     def __init__(self, classes=TWO, **attributes):
         self.metainfo = {"classes": classes}

@@ -87,7 +87,7 @@ class ToyPretrainer(BaseModel):
 
 @HOOKS.register_module()
 class Die(Hook):
-    """SIGKILL, after ``iteration`` iterations and what was saved by then."""
+    """Kill this process after ``iteration`` iterations, after any checkpoint of that iteration."""
 
     priority = 100
 
@@ -101,9 +101,16 @@ class Die(Hook):
 
 @HOOKS.register_module()
 class SendSignal(Hook):
-    """A signal after an iteration, or within the validation that follows it, or as training begins.
+    """Send a signal to this process.
 
-    ``group``: to all processes of the group, data loader workers too, as a terminal does.
+    Args:
+        name: name of the signal; None sends none.
+        iteration: iteration at which the signal is sent.
+        place: "train" (after the iteration), "val" (in the validation after it) or "begin" (before
+            training).
+        group: send it to all processes of the group, also data loader workers, like a terminal.
+        rank: rank that sends the signal.
+        times: number of signals.
     """
 
     priority = 1
@@ -118,7 +125,7 @@ class SendSignal(Hook):
         if self.number and wanted == (place, iteration, runner.rank):
             target = -os.getpgid(0) if self.group else os.getpid()
             for _ in range(self.times):
-                # Not by this process: it is the parent of those workers.
+                # Sent by another process: PyTorch ignores signals of workers from their parent.
                 code = f"import os; os.kill({target}, {int(self.number)})"
                 subprocess.run([sys.executable, "-c", code], start_new_session=True, check=True)
 
@@ -135,7 +142,7 @@ class SendSignal(Hook):
 
 @METRICS.register_module()
 class MeanValue(BaseMetric):
-    """The mean of what a toy predicts."""
+    """Mean of the values that a toy model predicts."""
 
     def process(self, data_batch, data_samples):
         self.results.extend(sample["value"] for sample in data_samples)
@@ -146,7 +153,7 @@ class MeanValue(BaseMetric):
 
 @DATASETS.register_module()
 class ToyDetection(Dataset):
-    """Images with one box, as MMDetection's own data sets pack them."""
+    """Images with one box each, packed like items of MMDetection's data sets."""
 
     metainfo = {"classes": ("pedestrian", "vehicle")}
 

@@ -72,21 +72,21 @@ def test_a_run_stops_before_it_begins_and_a_test_before_it_is_scored(tmp_path):
         evaluate(TOYS / "detector.py", checkpoint, work_dir=tmp_path)
 
 
-@pytest.mark.parametrize(("size", "said"), [
+@pytest.mark.parametrize(("size", "warning"), [
     ((120, 160), None),
-    ((128, 160), None),  # 6.7 % too high
+    ((128, 160), None),  # makes the images 6.7 % too high: no warning below 10 %
     ((160, 120), r"image_size=\(160, 120\) \(height, width\) stretches 100.0% of the images, .*"
                  r"makes 1.78 times too high"),
 ])  # fmt: skip
-def test_a_swapped_image_size_is_named(tmp_path, size, said):
-    """Images of 480 x 360 pixels: 4 / 3 against 3 / 4 is 16 / 9 = 1.78."""
+def test_a_swapped_image_size_is_warned_of(tmp_path, size, warning):
+    """The images are 4 : 3, the swapped size is 3 : 4; their ratio is 16 / 9 = 1.78."""
     write_frames(tmp_path / "d", {"train": {"a": 2}})
     index = index_of(tmp_path / "d", tmp_path / "i.arrow", "train")
     pipeline = [LoadReducedImage(image_size=size)]
     with DefaultScope.overwrite_default_scope("mmdet"):
         data = FrameDetection(index=index, scenes="train", filters={}, pipeline=pipeline)
     found = warn_of_stretch(SeededDataset(dataset=data))
-    assert found is None if said is None else re.search(said, found)
+    assert found is None if warning is None else re.search(warning, found)
 
 
 def test_nothing_to_evaluate(tmp_path):
@@ -100,7 +100,7 @@ def test_nothing_to_evaluate(tmp_path):
     check_evaluator({"type": "CocoMetric"}, data, "test_evaluator")
 
 
-def test_an_evaluator_of_another_file(tmp_path):
+def test_an_evaluator_with_another_file_than_the_data_set_is_refused(tmp_path):
     data = Data(ann_file=str(tmp_path / "val.json"))
     evaluator = dict(type="CocoMetric", ann_file=str(tmp_path / "x" / ".." / "val.json"))
     check_evaluator([evaluator], SeededDataset(dataset=data), "val_evaluator")
@@ -110,7 +110,7 @@ def test_an_evaluator_of_another_file(tmp_path):
     assert found.startswith(f"val_evaluator.ann_file={tmp_path / 'train.json'}, but the data set")
 
 
-def test_ignored_objects_that_would_be_background():
+def test_a_detector_that_would_train_ignored_objects_as_background_is_warned_of():
     config = load_config(ROOT / "configs/detection/retinanet_resnet50_nuscenes.py")
     data = Data(filters={"min_width": 3})
     config.model.train_cfg.assigner.ignore_iof_thr = -1
@@ -121,7 +121,7 @@ def test_ignored_objects_that_would_be_background():
     assert "the head trains objects" in warn_of_ignored(config, data)
 
 
-def test_sizes_of_training_and_evaluation():
+def test_different_image_sizes_in_training_and_evaluation_are_warned_of():
     config = load_config(ROOT / "configs/detection/retinanet_resnet50_nuscenes.py")
     loaders = ("train_dataloader", "test_dataloader")
     assert warn_of_sizes(config, loaders) is None
@@ -133,7 +133,7 @@ def test_sizes_of_training_and_evaluation():
     assert warn_of_sizes(Config(dict()), loaders) is None
 
 
-def test_a_rate_that_is_scaled_with_the_batch():
+def test_a_learning_rate_that_is_scaled_with_the_batch_needs_a_base_batch_size():
     assert check_scaled_rate({}) is None
     assert check_scaled_rate({"auto_scale_lr": {"enable": False}}) is None
     config = {"auto_scale_lr": {"enable": True}}
@@ -167,11 +167,11 @@ def test_epochs_of_whole_updates(counts, epoch, fitting):
     check_counts(counts, counts * epoch, **loop)
     check_counts(1, epoch, **loop)
     check_counts(counts, epoch, type="IterBasedTrainLoop", max_iters=8)
-    check_counts(counts, None, **loop)  # an iterable data set
+    check_counts(counts, None, **loop)  # an iterable data set has no known length
 
 
 def test_epochs_that_end_between_two_updates_are_refused(tmp_path):
-    """Four images in batches of two, and updates of three batches."""
+    """Four images are two batches of two; an update needs three batches."""
     options = {
         "model.backbone.init_cfg": None,
         "train_cfg": {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 3},
@@ -193,7 +193,7 @@ def test_a_scaled_rate_without_its_batch_is_refused_before_anything_is_written(t
 
 
 def test_images_that_are_trained_on_and_evaluated_on_are_counted(tmp_path):
-    """Folder b has two images of its own and a copy of one of a; c has none of others."""
+    """Folder b has two images of its own and a copy of an image of a; c shares no image."""
     for name, value in {"a/0": 1, "a/1": 2, "b/0": 3, "b/1": 4, "b/x": 2, "c/0": 5}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((30, 40, 3), value, np.uint8))
@@ -217,7 +217,7 @@ def test_images_that_are_trained_on_and_evaluated_on_are_counted(tmp_path):
 
 
 def test_images_of_two_indices_are_counted(tmp_path):
-    """Of b's three images, 0 and 1 are copies of a's, each in another of two training sets."""
+    """Of the three images of b, one is a copy of a's image and one of c's; a and c are trained."""
     for name, value in {"a/0": 1, "c/0": 2, "b/0": 1, "b/1": 2, "b/2": 3}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((30, 40, 3), value, np.uint8))

@@ -50,7 +50,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ),
     ],
 )
-def test_a_head_of_one_class_too_few(path, options, head):
+def test_a_head_with_fewer_classes_than_the_data_is_refused(path, options, head):
     classes = tuple("abcdefghij") if "mask" in path else TWO
     found = message(check_classes, build(path, **options), Data(classes), "train_dataloader")
     assert found.startswith(
@@ -59,12 +59,12 @@ def test_a_head_of_one_class_too_few(path, options, head):
     )
 
 
-def test_a_head_of_3d_boxes_is_compared_too():
+def test_a_head_for_3d_boxes_is_compared_too():
     model = build("detection3d/fcos3d_resnet50_nuscenes.py")
     assert "model.bbox_head.num_classes=10, but" in message(check_classes, model, Data(), "x")
 
 
-def test_wrapped_and_joined_data_sets_are_looked_into():
+def test_classes_of_wrapped_and_concatenated_data_sets_are_compared():
     model = build("detection/retinanet_resnet50_nuscenes.py")
     one = Data(("vehicle",))
     for data in (SeededDataset(dataset=one), ConcatDataset([Data(), SeededDataset(dataset=one)])):
@@ -75,25 +75,25 @@ def test_wrapped_and_joined_data_sets_are_looked_into():
 
 def test_modules_with_other_classes_are_not_checked():
     model = build("instances/mask_rcnn_resnet50_nuimages.py")
-    model.backbone.num_classes = 1000  # of ImageNet
+    model.backbone.num_classes = 1000  # the classes of ImageNet
     model.roi_head.mask_head.class_agnostic, model.roi_head.mask_head.num_classes = True, 80
     check_classes(model, Data(tuple("abcdefghij")), "train_dataloader")
     check_classes(torch.nn.Linear(1, 1), Data(), "train_dataloader")
 
 
-def test_classes_that_are_a_text_are_refused():
+def test_classes_that_are_a_str_are_refused():
     model = build("detection/retinanet_resnet50_nuscenes.py")
     found = message(check_classes, model, Data("ab"), "train_dataloader")
     assert "('ab',)" in found
 
 
-def test_a_proposal_network_of_two_classes():
+def test_a_proposal_network_with_two_classes_is_refused():
     config = load_config(ROOT / "configs/detection/faster_rcnn_resnet50_nuscenes.py")
     config.model.rpn_head.num_classes = 2
     assert message(check_proposals, config.model).startswith("model.rpn_head.num_classes=2: ")
 
 
-def test_classes_in_another_order():
+def test_classes_in_another_order_are_refused():
     check_same_classes(Data(), SeededDataset(dataset=Data(list(TWO))), ("a", "b"))
     found = message(check_same_classes, Data(), Data(TWO[::-1]), ("train", "val"))
     assert found.startswith(
@@ -108,15 +108,15 @@ def coco(folder, names):
     return path
 
 
-def test_classes_of_a_coco_file_are_there_and_in_its_order(tmp_path):
+def test_classes_must_be_in_the_coco_file_and_in_its_order(tmp_path):
     path = str(coco(tmp_path, ["car", "bus", "person"]))
     check_annotations(Data(("car", "person"), ann_file=path, cat_ids=[1, 7]), "train_dataloader")
-    # MMDetection numbers by the file: 'car' would be 0 and called 'person'.
+    # MMDetection numbers the classes in the file's order: 'car' would be 0, which is 'person'.
     found = message(
         check_annotations, Data(("person", "car"), ann_file=path, cat_ids=[1, 7]), "train"
     )
     assert f"{path} has them in the order car, person" in found
-    # A name that is misspelt is left out, and all that follow move up.
+    # MMDetection leaves out a misspelt name, so all later classes would get a wrong number.
     found = message(
         check_annotations, Data(("caar", "person"), ann_file=path, cat_ids=[7]), "train"
     )
@@ -124,7 +124,7 @@ def test_classes_of_a_coco_file_are_there_and_in_its_order(tmp_path):
 
 
 def test_the_stages_of_a_cascade_of_proposals_have_one_class():
-    """Each is a region proposal network, below ``rpn_head``."""
+    """Each stage below ``rpn_head`` is a region proposal network."""
     model = torch.nn.Module()
     model.rpn_head = torch.nn.Module()
     model.rpn_head.stages = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2))
@@ -154,7 +154,7 @@ def test_a_proposal_network_that_is_a_detector_of_its_own():
 
 
 def test_the_head_of_a_proposal_network_may_be_of_any_type():
-    """GARPNHead, of MMDetection's guided anchoring, derives from no RPNHead."""
+    """MMDetection's GARPNHead (guided anchoring) is no subclass of RPNHead."""
 
     class RPN(torch.nn.Module):
         pass
@@ -172,7 +172,7 @@ def test_the_head_of_a_proposal_network_may_be_of_any_type():
     assert found.startswith("model.bbox_head.num_classes=1, but train_dataloader has the 2 classes")
 
 
-def test_a_number_of_classes_of_the_model_itself():
+def test_num_classes_of_the_model_itself_is_compared():
     model = torch.nn.Linear(1, 1)
     model.num_classes = 3
     found = message(check_classes, model, Data(), "train_dataloader")
@@ -191,8 +191,8 @@ def test_data_sets_in_one_loader_have_the_same_classes():
     assert parse_value(found.partition(begin)[2].removesuffix(end)) == many
 
 
-def test_masks_have_budgets_for_classes_of_the_data():
-    """Nested masks as well; one budget for all objects fits every class."""
+def test_masks_with_budgets_for_classes_that_the_data_lacks_are_refused():
+    """Nested masks are checked as well; one budget for all objects fits every class."""
     inner = ObjectMask(budget_fraction={"tram": 0.1})
     model = SimpleNamespace(
         masking=StackMask(strategies=[RandomMask(), inner], budget_fractions=[1, 0])

@@ -28,7 +28,7 @@ from drivemim.training.agreement import (
         ),
         (
             "detection/fcos_vit_base_nuscenes.py",
-            {"model.backbone.patch_size": 8},  # the pyramid is half as coarse then
+            {"model.backbone.patch_size": 8},  # halves the strides of the pyramid
             "bbox_head.strides=[8, 16, 32, 64]",
             "[4, 8, 16, 32]",
         ),
@@ -40,14 +40,14 @@ from drivemim.training.agreement import (
         ),
     ],
 )
-def test_strides_that_the_maps_do_not_have(path, options, given, levels):
+def test_strides_that_the_feature_maps_do_not_have_are_refused(path, options, given, levels):
     found = message(check_strides, build(path, **options))
     assert f"model.{given}, but" in found
     assert found.endswith(f"set it to {levels}")
 
 
-def test_a_model_that_cannot_be_measured_is_not_refused():
-    class Odd(torch.nn.Module):
+def test_a_model_whose_maps_cannot_be_computed_is_not_refused():
+    class Failing(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.bbox_head = torch.nn.Linear(1, 1)
@@ -56,11 +56,15 @@ def test_a_model_that_cannot_be_measured_is_not_refused():
         def extract_feat(self, images):
             raise RuntimeError("takes 224 pixels")
 
-    check_strides(Odd())
+    check_strides(Failing())
 
 
 class Maps(torch.nn.Module):
-    """Maps of strides 4 and 8, and heads to give them to."""
+    """Model with feature maps of strides 4 and 8 and with these heads.
+
+    Args:
+        heads: attributes of the head at a path, whose parts are joined by "__".
+    """
 
     def __init__(self, **heads):
         super().__init__()
@@ -77,8 +81,8 @@ class Maps(torch.nn.Module):
         return [images[..., ::stride, ::stride] for stride in (4, 8)]
 
 
-def test_the_map_of_a_semantic_branch_is_none_of_the_necks():
-    """HTC fuses all levels at stride 8 and takes its semantic features there."""
+def test_the_stride_of_a_semantic_branch_is_not_compared_with_the_neck():
+    """HTC fuses all levels of the neck to one map of stride 8 for its semantic features."""
     check_strides(Maps(roi_head__semantic_roi_extractor={"featmap_strides": [8]}))
     found = message(check_strides, Maps(roi_head__bbox_roi_extractor={"featmap_strides": [8]}))
     assert "model.roi_head.bbox_roi_extractor.featmap_strides=[8], but" in found
@@ -99,8 +103,8 @@ def test_guided_anchors_and_stages_of_proposals_have_strides_too(name):
     assert "model.rpn_head.stages.1.anchor_generator.strides=[8, 16], but" in found
 
 
-def test_strides_that_are_shares_of_one_image_size_are_not_compared():
-    """YOLACT's are 550 over the sides of the maps of an image of 550 pixels."""
+def test_strides_that_are_not_whole_numbers_are_not_compared():
+    """YOLACT's strides are 550 divided by the sides of the maps of an image of 550 pixels."""
     strides = [550 / 138, 550 / 69]
     check_strides(Maps(bbox_head={"prior_generator": SimpleNamespace(strides=strides)}))
     found = message(

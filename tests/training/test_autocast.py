@@ -18,8 +18,8 @@ def test_forward_is_bfloat16_and_weights_are_not():
 
 
 def test_accumulation_and_clipping_by_hand():
-    # Weight w, loss 3 w: gradients 3 / 2 add up to 3 over two batches, clipped to 1, so w falls by
-    # 0.5 at every second one.
+    # The loss 3 w has the gradient 3 / 2 per batch, 3 over two batches, which is clipped to 1. So
+    # with a learning rate of 0.5, w falls by 0.5 after every second batch.
     weight = nn.Parameter(torch.tensor(5.0))
     wrapper = AutocastOptimWrapper(
         optimizer=torch.optim.SGD([weight], lr=0.5),
@@ -45,7 +45,7 @@ def test_accumulation_and_clipping_by_hand():
         (True, False, "AmpOptimWrapper"),
     ],
 )
-def test_older_gpus_have_float16(monkeypatch, cuda, bf16, expected):
+def test_gpus_without_bfloat16_use_float16(monkeypatch, cuda, bf16, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     chosen = mixed_precision({"type": "OptimWrapper", "accumulative_counts": 3})

@@ -41,8 +41,8 @@ def test_the_console_begins_with_the_run_and_the_file_has_everything(toys, tmp_p
     assert all("loss: " in line for line in losses)
 
 
-def test_an_epochs_end_does_not_repeat_the_name(toys, tmp_path, capsys):
-    """MMEngine names the run whenever a loader has gone through its data."""
+def test_the_console_does_not_repeat_the_name_of_the_run_after_an_epoch(toys, tmp_path, capsys):
+    """MMEngine logs the name of the run after each pass through the data."""
     train(toys / "toy.py", work_dir=tmp_path / "run", iterations=14)  # 13 batches of 50 clips
     (log,) = (tmp_path / "run").glob("*/*.log")
     assert "Exp name: run_" in log.read_text()
@@ -54,7 +54,7 @@ def test_an_epochs_end_does_not_repeat_the_name(toys, tmp_path, capsys):
     # 0.01 x 2 / 4 = 0.005
     (2, "learning rate 0.005, which is 0.01 scaled from a batch of 4 to 2 ("),
 ])  # fmt: skip
-def test_the_learning_rate_is_the_one_that_is_used(toys, tmp_path, capsys, batch, said):
+def test_the_console_has_the_scaled_learning_rate(toys, tmp_path, capsys, batch, said):
     scale = {"enable": True, "base_batch_size": 4}
     options = {"train_dataloader.batch_size": batch, "auto_scale_lr": scale,
                "default_hooks.logger.interval": 1}  # fmt: skip
@@ -70,5 +70,5 @@ def test_memory_is_pinned_only_for_an_accelerator(toys, tmp_path, monkeypatch):
         warnings.filterwarnings("error", ".*pin_memory")
         runner = train(toys / "toy.py", work_dir=tmp_path / "run", options=pinned)
     assert runner.train_dataloader.pin_memory is False
-    # Where the run goes on, there may be one.
+    # The written config keeps True: the run may be resumed on a machine with an accelerator.
     assert Config.fromfile(tmp_path / "run" / "toy.py").train_dataloader.pin_memory is True

@@ -20,7 +20,7 @@ def save(path, value=0):
     torch.save({"state_dict": {"weight": torch.full((3,), float(value))}}, path)
 
 
-def test_removals_wait_and_spare_files_written_anew(tmp_path):
+def test_removals_are_delayed_and_spare_files_written_meanwhile(tmp_path):
     backend = AtomicBackend()
     for name in ("a", "b"):
         backend.put(b"1", tmp_path / name)
@@ -35,7 +35,7 @@ def test_removals_wait_and_spare_files_written_anew(tmp_path):
     assert (tmp_path / "b").read_bytes() == b"2"
 
 
-def test_newest_checkpoint_is_by_number_and_complete(tmp_path):
+def test_the_newest_checkpoint_is_the_complete_one_with_the_largest_iteration(tmp_path):
     assert newest_checkpoint(tmp_path) is None
     for iteration in (100, 8, 20):
         save(tmp_path / f"iter_{iteration}.pth")
@@ -75,7 +75,7 @@ def test_a_newer_checkpoint_that_is_incomplete_is_named_once(tmp_path, monkeypat
 
 
 def test_a_run_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
-    """Else resuming would start from the beginning."""
+    """If it were taken for an empty folder, a resumed run would start from the beginning."""
 
     def refuse(path=None):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -98,7 +98,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_named_without_advice_to_run_it(tmp_path):
-    """torch's own message proposes ``weights_only=False``, which runs what is in the file."""
+    """The message of torch proposes ``weights_only=False``, which runs code in the file."""
     path = tmp_path / "iter_4.pth"
     save(path)
     content = path.read_bytes()
@@ -120,7 +120,7 @@ def test_full_disk_keeps_the_previous_checkpoint(repository, tmp_path, monkeypat
 
     def fills_up(file):
         calls.append(file)
-        if len(calls) == keep + 2:  # the first is the run's config
+        if len(calls) == keep + 2:  # the first call writes the run's config
             no_space()
         real_write(file)
 

@@ -4,7 +4,7 @@ from mmengine.registry import LOG_PROCESSORS, init_default_scope
 from mmengine.runner import LogProcessor
 
 
-def test_slices_are_left_out_of_the_line_and_not_of_the_numbers(monkeypatch):
+def test_the_logged_line_leaves_out_slices_but_the_returned_metrics_keep_them(monkeypatch):
     numbers = {"drivemim/mAP": 0.5, "drivemim/vehicle_AP[size 0-32 px]": 0.25}
     line = (
         "Iter(test) [26/26]    drivemim/mAP: 0.5000  drivemim/vehicle_AP[size 0-32 px]: 0.2500  "

@@ -31,7 +31,7 @@ def toy(repository):
 def trained(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("earlier") / "run"
     train(toy, work_dir=folder, options=SHORT)
-    (log,) = folder.glob("*_*/")  # runs of the same second would share it
+    (log,) = folder.glob("*_*/")  # renamed, because a run of the same second would share it
     log.rename(folder / "20200101_000000")
     return folder
 
@@ -46,7 +46,7 @@ def contents(folder):
             if path.is_file()}  # fmt: skip
 
 
-def test_python_names_its_arguments(toy, run):
+def test_a_folder_with_an_earlier_run_is_refused_from_python(toy, run):
     before = contents(run)
     with pytest.raises(ConfigError) as error:
         drivemim.train(toy, work_dir=run, options=OTHER)
@@ -61,18 +61,19 @@ def test_python_names_its_arguments(toy, run):
     assert contents(run) == before
 
 
-OWN = (
+# Files that a run writes, and files that it does not write.
+RUN_FILES = (
     "iter_2.pth", "epoch_3.pth", "best_loss_iter_2.pth", "best_coco_bbox_mAP_epoch_3.pth",
     "iter_4-0123abcd.pth", "last_checkpoint",
 )  # fmt: skip
-USERS = (
+USER_FILES = (
     "best_model.pth", "iter_4.pth.bak", "iter_four.pth", "backbone.safetensors", "backbone.pth",
     "notes.txt", "other.py", "20250101_000000/20250101_000000.log", "kept/iter_4.pth",
 )  # fmt: skip
 
 
 def test_overwriting_removes_what_a_run_writes_and_nothing_else(toy, run):
-    for name in (*OWN, *USERS):
+    for name in (*RUN_FILES, *USER_FILES):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_bytes(b"earlier")
     earlier_logs = {path: data for path, data in contents(run).items() if len(path.parts) > 1}
@@ -85,15 +86,16 @@ def test_overwriting_removes_what_a_run_writes_and_nothing_else(toy, run):
     assert (run / "last_checkpoint").read_text() == str(run / "iter_4.pth")
     after = contents(run)
     assert {path for path, data in after.items() if data == b"earlier"} == {
-        path.relative_to(run) for path in map(run.joinpath, USERS)
+        path.relative_to(run) for path in map(run.joinpath, USER_FILES)
     }
     assert earlier_logs.items() <= after.items()
-    assert not (set(OWN) - {"iter_2.pth", "last_checkpoint"}) & {path.name for path in after}
+    removed = set(RUN_FILES) - {"iter_2.pth", "last_checkpoint"}
+    assert not removed & {path.name for path in after}
 
 
 @pytest.mark.parametrize("options", [
-    {"model.encoder.chanels": 6},  # refused while it is built
-    {"model.poison": "frame"},  # ends in its first iteration
+    {"model.encoder.chanels": 6},  # refused when the model is built
+    {"model.poison": "frame"},  # a NaN loss in the first iteration
 ])  # fmt: skip
 def test_a_run_that_fails_before_its_first_step_replaces_nothing(toy, run, options):
     before = {name: data for name, data in contents(run).items() if len(name.parts) == 1}
@@ -132,7 +134,7 @@ def test_overwriting_starts_from_the_weights_of_another_folder(toy, run, tmp_pat
     assert sorted(path.name for path in run.glob("*.pth")) == ["iter_2.pth", "iter_4.pth"]
 
 
-def test_an_own_template_counts(toy, run):
+def test_checkpoints_with_the_configs_own_file_names_are_recognised(toy, run):
     template = {**OTHER, "default_hooks.checkpoint.filename_tmpl": "step{}.pth"}
     (run / "step6.pth").write_bytes(b"earlier")
     for path in run.glob("iter_*"):
@@ -144,7 +146,7 @@ def test_an_own_template_counts(toy, run):
     assert sorted(path.name for path in run.glob("*.pth")) == ["step2.pth", "step4.pth"]
 
 
-def test_checkpoints_in_a_folder_of_their_own_count(toy, tmp_path):
+def test_checkpoints_in_a_separate_folder_are_recognised(toy, tmp_path):
     options = {**SHORT, "default_hooks.checkpoint.out_dir": str(tmp_path / "disk")}
     run = drivemim.pretrain(toy, work_dir=tmp_path / "run", options=options)
     assert run.checkpoint == tmp_path / "disk" / "run" / "iter_4.pth"
@@ -166,7 +168,8 @@ def test_a_config_without_checkpoints_is_an_earlier_run(toy, run):
         "beginning with --resume or --overwrite, or name another --work-dir"
     )
     assert contents(run) == before
-    train(run / "toy.py", work_dir=run, options={"optim_wrapper.optimizer.lr": 0.03})  # that run
+    # Starting from that run's own config is allowed: it is the same run.
+    train(run / "toy.py", work_dir=run, options={"optim_wrapper.optimizer.lr": 0.03})
     assert Config.fromfile(run / "toy.py").optim_wrapper.optimizer.lr == 0.03
 
 
@@ -197,8 +200,8 @@ def test_a_run_s_config_is_recognised_without_running_it(tmp_path, name, text, e
     assert not is_dump_file(tmp_path / "b.py")
 
 
-def test_a_torn_checkpoint_does_not_stop_resuming_or_exporting(toy, tmp_path):
-    """MMEngine's ``last_checkpoint`` may be torn or missing, and the newest file as well."""
+def test_an_incomplete_checkpoint_does_not_stop_resuming_or_exporting(toy, tmp_path):
+    """MMEngine's ``last_checkpoint`` may be incomplete or missing, the newest checkpoint, too."""
     run, vit = tmp_path / "run", toy.with_name("vit.py")
     drivemim.pretrain(vit, work_dir=run)
     (run / "iter_8.pth").write_bytes((run / "iter_2.pth").read_bytes()[:-100])
@@ -223,27 +226,27 @@ def test_a_torn_checkpoint_does_not_stop_resuming_or_exporting(toy, tmp_path):
     ids=["resume", "overwrite", "without a word"],
 )
 def test_two_runs_do_not_share_a_folder(toy, tmp_path, again):
-    """The second begins while the first is in its third iteration, and changes nothing."""
-    said = []
+    """A second run that starts during the third iteration of the first is refused."""
+    errors = []
 
     class Second(Hook):
         def after_train_iter(self, runner, *args, **kwargs):
             if runner.iter == 2:
                 with pytest.raises(ConfigError) as error:
                     train(toy, work_dir=tmp_path / "run", **again)
-                said.append(str(error.value))
+                errors.append(str(error.value))
 
     train(toy, work_dir=tmp_path / "run", hooks=[Second()])
-    assert said == [
+    assert errors == [
         f"another run is going on in {tmp_path / 'run'}; name another --work-dir, or wait until it "
         "ends"
     ]
     assert (tmp_path / "run" / "iter_12.pth").is_file()
     assert not (tmp_path / "run" / ".lock").exists()
-    train(toy, work_dir=tmp_path / "run", resume=True)  # it can be used again
+    train(toy, work_dir=tmp_path / "run", resume=True)  # the folder can be used again
 
 
-def test_a_lock_that_a_killed_run_left_is_no_run_and_a_folder_is_named(toy, trained, run):
+def test_the_lock_file_of_a_killed_run_does_not_lock_the_folder(toy, trained, run):
     (run / ".lock").touch()
     with pytest.raises(ConfigError, match="has checkpoints of an earlier run"):
         train(toy, work_dir=run, options=SHORT)

@@ -1,4 +1,4 @@
-"""A pretraining that goes on keeps its config, index, scenes, image size, batch and length."""
+"""A resumed pretraining keeps its config, index, scenes, image size, batch size and length."""
 
 import shutil
 
@@ -23,7 +23,7 @@ STOPPED = {
 
 @HOOKS.register_module(name="StopForTest", force=True)
 class _Stop(Hook):
-    """Ends the first session of a run after its second iteration."""
+    """End a run in iteration ``at``, by default in the second; never if it is None."""
 
     priority = "VERY_LOW"
     at = 2
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stopped(folder, tmp_path_factory):
-    """A run of 6 iterations on one of two scenes, stopped at the second."""
+    """Folder of a run of 6 iterations on one of two scenes, stopped in the second iteration."""
     work_dir = tmp_path_factory.mktemp("runs") / "stopped"
     with pytest.raises(KeyboardInterrupt):
         drivemim.pretrain(
@@ -77,7 +77,7 @@ def written(work_dir, name="vit_micro_frames.py"):
     )  # fmt: skip
 
 
-def test_resume_alone_is_enough(run, folder, capsys):
+def test_a_run_is_resumed_without_repeating_its_settings(run, folder, capsys):
     before = written(run)
     assert before == (6, 6, ["more"], (32, 64), 2)
     done = drivemim.pretrain(data=folder, work_dir=run, resume=True)
@@ -104,7 +104,7 @@ def test_a_complete_run_stays_as_it_is(folder, tmp_path, capsys):
     assert first.checkpoint.stat().st_mtime_ns == before
 
 
-def test_what_the_user_gives_is_announced(run, folder, capsys):
+def test_settings_that_the_user_changes_are_printed(run, folder, capsys):
     done = drivemim.pretrain(
         data=folder, work_dir=run, resume=True, iterations=4, scenes=["more", "train"],
         options={"train_dataloader.batch_size": 1},
@@ -125,7 +125,9 @@ def test_another_config_is_refused(run, folder):
     assert done.iteration == 6
 
 
-def test_an_own_config_is_kept_without_its_name(folder, repository, tmp_path, monkeypatch):
+def test_a_run_of_a_users_config_is_resumed_without_naming_it(
+    folder, repository, tmp_path, monkeypatch
+):
     own = tmp_path / "own.py"
     own.write_text(
         f"_base_ = {str(repository / 'configs/pretrain/vit_micro_frames.py')!r}\n"
@@ -142,8 +144,8 @@ def test_an_own_config_is_kept_without_its_name(folder, repository, tmp_path, mo
     assert not list((tmp_path / "r").glob("index_*"))
 
 
-def test_the_config_of_an_overwritten_run_is_not_taken(run, folder, tmp_path):
-    """A folder has the configs of two runs, and the checkpoint is of one of them."""
+def test_a_resumed_run_takes_the_config_that_its_checkpoint_names(run, folder, tmp_path):
+    """The folder also has the config of an overwritten run."""
     text = (run / "vit_micro_frames.py").read_text()
     assert "batch_size=2" in text
     (run / "other.py").write_text(text.replace("batch_size=2", "batch_size=5"))
@@ -159,7 +161,7 @@ def test_a_checkpoint_in_another_folder_brings_its_config(run, folder, tmp_path)
     assert written(tmp_path / "next") == (6, 6, ["more"], (32, 64), 2)
 
 
-def test_a_folder_that_was_moved_has_its_index(stopped, folder, tmp_path):
+def test_a_moved_run_uses_the_index_in_its_folder(stopped, folder, tmp_path):
     moved = shutil.copytree(stopped, tmp_path / "moved")
     text = (moved / "vit_micro_frames.py").read_text()
     (moved / "vit_micro_frames.py").write_text(

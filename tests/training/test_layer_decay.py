@@ -3,7 +3,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-import drivemim.training  # noqa: F401 - registers
+import drivemim.training  # noqa: F401 - registers LayerDecay
 from drivemim.errors import ConfigError
 from drivemim.models import ViT
 
@@ -36,8 +36,8 @@ def settings(model, wrapper):
 
 
 def test_learning_rates_by_hand():
-    # Layers: embedding, 2 blocks, final norm. With rate 1/2 the norm and all outside keep 0.8,
-    # the last block has 0.4, the first 0.2, the embedding 0.1.
+    # Layers: embedding, 2 blocks, final norm. With a decay rate of 1/2, the norm and everything
+    # outside the backbone keep 0.8; the last block has 0.4, the first 0.2, the embedding 0.1.
     model = Detector(ViT(embed_dims=8, depth=2, num_heads=2, patch_size=4))
     model.backbone.blocks[0].requires_grad_(False)
     found = settings(model, build(model, 0.5))
@@ -58,7 +58,8 @@ def test_stages_of_a_residual_network_by_hand():
 
     model = Detector(ResNet(depth=18, base_channels=4, frozen_stages=0, norm_eval=False))
     found = settings(model, build(model, 0.5))
-    # Layers: stem, four stages. With rate 1/2 the last stage and all outside keep 0.8.
+    # Layers: stem, four stages. With a decay rate of 1/2, the last stage and everything outside
+    # the backbone keep 0.8.
     rates = {"layer4": 0.8, "layer3": 0.4, "layer2": 0.2, "layer1": 0.1, "conv1": None, "bn1": None}
     for name, value in found.items():
         rate = rates[name.split(".")[1]] if name.startswith("backbone") else 0.8
@@ -82,7 +83,7 @@ def test_first_step_moves_layers_in_proportion():
                else next(model.backbone.patch_embed.parameters()), model.head.weight)  # fmt: skip
     before = [weight.detach().clone() for weight in weights]
     wrapper.update_params(sum(parameter.sum() for parameter in model.parameters()))
-    # Adam's first step is the learning rate, whatever the gradient's size.
+    # Adam's first step has the length of the learning rate for any gradient.
     for weight, old, rate in zip(weights, before, (0.2, 0.8), strict=True):
         torch.testing.assert_close(old - weight, torch.full_like(old, rate))
 

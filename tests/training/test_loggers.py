@@ -39,7 +39,7 @@ def toy(repository):
 
 @pytest.fixture
 def wandb(tmp_path, monkeypatch):
-    """A package ``wandb`` that notes its calls in a file."""
+    """Install a fake package ``wandb``; return the file that it writes its calls to."""
     (tmp_path / "packages").mkdir(exist_ok=True)
     (tmp_path / "packages" / "wandb.py").write_text(WANDB)
     monkeypatch.syspath_prepend(tmp_path / "packages")
@@ -103,7 +103,7 @@ def test_a_config_without_a_visualizer_keeps_its_files(wandb):
 
 @pytest.fixture
 def mlflow(tmp_path, monkeypatch):
-    """Write a package ``mlflow`` with these lines."""
+    """Return a function that installs a fake package ``mlflow`` with the given lines of code."""
 
     def write(*lines):
         (tmp_path / "packages").mkdir(exist_ok=True)
@@ -115,7 +115,7 @@ def mlflow(tmp_path, monkeypatch):
     sys.modules.pop("mlflow", None)
 
 
-def test_mlflow_gets_pictures_by_step_at_an_address_that_no_file_has(mlflow, tmp_path):
+def test_mlflow_gets_pictures_with_steps_and_its_address_is_not_in_the_config(mlflow, tmp_path):
     mlflow(
         "class MlflowException(Exception): pass",
         "pictures, uris = [], []",
@@ -160,7 +160,7 @@ def test_a_failed_run_is_not_shown_as_finished(mlflow, tmp_path, error, status):
 
 
 def test_a_logger_that_does_not_start_is_one_line(toy, mlflow, tmp_path):
-    """Its error may be of any class; it is not hidden by one of closing what never started."""
+    """The error may have any class. An error of closing the logger does not replace it."""
     mlflow(
         "class MlflowException(Exception): pass",
         "def set_tracking_uri(uri): raise MlflowException('no\\nserver ' + uri)",

@@ -55,7 +55,7 @@ def test_one_option_trains_and_evaluates_five_classes(trained, options, tmp_path
         assert 0 <= hub.get_scalar(f"val/drivemim/{name}_AP50").current() <= 1
     assert not [name for name in scalars if "vehicle" in name]
     assert [name for name in scalars if name.endswith("_LAMR")] == ["val/drivemim/pedestrian_LAMR"]
-    # The run's own config needs no option any more.
+    # The config that the run wrote contains the option.
     (dump,) = work_dir.glob("*.py")
     metrics = evaluate(dump, work_dir, work_dir=tmp_path)
     assert metrics["drivemim/mAP"] == hub.get_scalar("val/drivemim/mAP").current()
@@ -97,8 +97,8 @@ def test_predictions_name_the_classes(trained, options, tmp_path):
     assert {each["class"] for image in run.images for each in image["detections"]} <= set(FIVE)
 
 
-def test_a_config_file_sets_them_with_a_variable(trained, options, tmp_path):
-    """With a map of categories, and a wrong head is refused before training."""
+def test_a_config_file_sets_classes_and_class_map_as_variables(trained, options, tmp_path):
+    """A wrong head is refused before training."""
     file = tmp_path / "three.py"
     file.write_text(
         f"_base_ = {str(CONFIG)!r}\n"
@@ -109,7 +109,8 @@ def test_a_config_file_sets_them_with_a_variable(trained, options, tmp_path):
     assert config.model.bbox_head.num_classes == 3
     dataset = DATASETS.build({**config.val_dataloader.dataset, "pipeline": []})
     labels = [each["bbox_label"] for each in dataset.get_data_info(0)["instances"]]
-    assert labels == [1, 0, 2, 2]  # tram, person, car, van; no truck, cyclist, building
+    # tram, person, car, van; truck, cyclist and building have no class
+    assert labels == [1, 0, 2, 2]
     wrong = {**options, "model.bbox_head.num_classes": 2}
     with pytest.raises(ConfigError, match="num_classes=2, but train_dataloader has the 3"):
         train(file, work_dir=tmp_path / "run", iterations=2, options=wrong)
@@ -133,7 +134,7 @@ def town_options(tmp_path_factory):
 
 
 def test_the_ten_classes_of_nuscenes(town_options, tmp_path):
-    """Trained, evaluated by name, and with the objects that two classes have where they agree."""
+    """Train and evaluate; the classes have as many objects as pedestrian and vehicle together."""
     options = {**town_options, "train_cfg.val_interval": 2}
     runner = train(
         CONFIG, work_dir=tmp_path / "run", iterations=2, options={**options, "classes": "nuscenes"}
@@ -158,7 +159,7 @@ def test_the_ten_classes_of_nuscenes(town_options, tmp_path):
 
 
 def test_masks_know_the_classes_of_the_clips(repository, options, tmp_path):
-    """A pretraining whose masks give trams a budget; an unknown class is refused before it."""
+    """Pretrain with masks that give trams a budget; a budget for an unknown class is refused."""
     index = options["test_dataloader.dataset.index"]
     config = tmp_path / "masked.py"
     config.write_text(f"""

@@ -84,7 +84,7 @@ def test_pictures_are_files_and_in_tensorboard(run):
     assert [each.step for each in images] == [2, 4]
     decoded = cv2.imdecode(np.frombuffer(images[1].encoded_image_string, np.uint8), 1)
     np.testing.assert_array_equal(decoded, cv2.imread(str(paths[1])))
-    # The first object of the clip has its colour: BGR of the frame, not RGB.
+    # Objects have the colours of the frame, green or red in BGR; with RGB they would be blue.
     assert (decoded == [0, 200, 0]).all(axis=-1).any() or (decoded == [0, 0, 200]).all(-1).any()
     assert not (decoded == [200, 0, 0]).all(axis=-1).any()
 
@@ -112,7 +112,7 @@ def test_a_probe_of_trained_images_is_refused(config, tmp_path):
     train(config, work_dir=tmp_path / "run", iterations=2, options=options)
 
 
-def test_none_is_no_hook(config, tmp_path):
+def test_hooks_set_to_none_are_not_run(config, tmp_path):
     options = {"default_hooks.pictures": None, "default_hooks.probe": None}
     train(config, work_dir=tmp_path / "run", iterations=2, options=options)
     assert not any("probe/mAP" in line for line in scalars_of(tmp_path / "run"))
@@ -121,12 +121,12 @@ def test_none_is_no_hook(config, tmp_path):
 @pytest.mark.parametrize("hook", [PICTURES, PROBES], ids=["pictures", "probe"])
 def test_a_detector_is_refused(repository, tmp_path, hook):
     detector = repository / "tests" / "toys" / "configs" / "detector.py"
-    options = {**hook, "model.backbone.init_cfg": None}  # which would be downloaded
+    options = {**hook, "model.backbone.init_cfg": None}  # else weights would be downloaded
     with pytest.raises(ConfigError, match=r"the model is a .*RetinaNet"):
         train(detector, work_dir=tmp_path / "run", options=options)
 
 
-def test_parts_keep_their_modes():
+def test_evaluation_mode_restores_the_mode_of_each_module():
     model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout())
     model[1].eval()
     with evaluation_mode(model):
@@ -150,23 +150,23 @@ def test_wrong_settings_are_refused_before_the_training(config, tmp_path, hook, 
 
 
 def test_a_moved_data_set_is_probed_where_it_is(index, config, tmp_path):
-    """The old place has black images."""
-    there = tmp_path / "moved"
-    shutil.copytree(index.parent, there)
+    """In the old folder, the images are black."""
+    moved = tmp_path / "moved"
+    shutil.copytree(index.parent, moved)
     old = tmp_path / "old"
     shutil.copytree(index.parent, old)
     build_frames_index([old], old / "index.arrow", coco=[old / "train.json", old / "val.json"])
     for path in old.glob("*/*.png"):
         cv2.imwrite(str(path), np.zeros((16, 16, 3), np.uint8))
     options = {**PROBES, "train_dataloader.dataset.index": str(old / "index.arrow"),
-               "train_dataloader.dataset.data_root": str(there)}  # fmt: skip
+               "train_dataloader.dataset.data_root": str(moved)}  # fmt: skip
     train(config, work_dir=tmp_path / "run", iterations=2, options=options)
     first = next(line for line in scalars_of(tmp_path / "run") if "probe/mAP" in line)
     assert first["probe/mAP"] == pytest.approx(1.0)
 
 
 def test_another_index_has_its_own_categories(index, config, tmp_path):
-    """The map of the training data would swap the classes of the other index."""
+    """The class_map of the training data is not applied to another index of the probe."""
     options = {**PROBES, "train_dataloader.dataset.class_map": {
         "car": "pedestrian", "pedestrian": "vehicle",
     }}  # fmt: skip
@@ -182,7 +182,7 @@ def test_another_index_has_its_own_categories(index, config, tmp_path):
 
 
 def opened(training_data, **settings):
-    """The hook after it has opened its data, beside a run on ``training_data``."""
+    """Return the hook of a run on ``training_data`` after it has opened its own data."""
     hook = ProbeFeatures(transductive=True, **settings)
     hook.open(SimpleNamespace(cfg=Config({"train_dataloader": {"dataset": training_data}})))
     return hook

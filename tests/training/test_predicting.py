@@ -30,7 +30,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def command(config, checkpoint, monkeypatch, capsys):
-    """Run the command; return its last line, or the message that it ends with."""
+    """Return a function that runs ``drivemim predict`` and returns its last line or its error."""
 
     def command(*arguments, config=config, checkpoint=checkpoint):
         values = ["drivemim", "predict", config, checkpoint, *arguments]
@@ -96,7 +96,7 @@ def test_pictures_have_the_colors_of_the_image_and_boxes_on_their_edges(command,
         np.testing.assert_allclose(
             drawn[rows, columns].mean(axis=(0, 1)), source[rows, columns].mean(axis=(0, 1)), atol=4
         )
-    # The left edges, of two pixels: JPEG mixes their colours with those of the neighbours.
+    # The left edges are two pixels wide; JPEG mixes their colours with those of the neighbours.
     assert np.abs(drawn[60:110, 79:82].astype(int) - PEDESTRIAN).sum(axis=2).min(1).max() < 90
     assert np.abs(drawn[120:190, 239:242].astype(int) - VEHICLE).sum(axis=2).min(1).max() < 120
 
@@ -127,7 +127,7 @@ def test_predictions_of_another_source_of_the_same_name_stay(
     second = checkpoint.parent / "predict-front-2"
     monkeypatch.chdir(tmp_path / "one")
     assert command("front").endswith(f": {first}")
-    monkeypatch.chdir(tmp_path / "two")  # the same words name another folder
+    monkeypatch.chdir(tmp_path / "two")  # here, the same relative path names another folder
     assert command("front").endswith(f": {second}")
     assert files(first) == ["0.jpg", "1.jpg", "predictions.json"]
     assert files(second) == ["predictions.json", "z.jpg"]
@@ -233,7 +233,7 @@ def test_a_video_becomes_a_video(command, tmp_path):
     assert [(each["frame"], each["time"]) for each in entries] == [(0, 0), (2, 0.2), (4, 0.4)]
     assert {each["path"] for each in entries} == {str(video)}
     for each, shift in zip(entries, (0, 20, 40), strict=True):
-        # At a quarter of the width, a pixel of the detector's input is four of the video.
+        # The detector's input has a quarter of the video's width: boxes are exact to four pixels.
         (found,) = each["detections"]
         wanted = [80 + shift, 40, 160 + shift, 120]
         np.testing.assert_allclose(found["box"], wanted, atol=4)
@@ -279,7 +279,7 @@ def test_unreadable_images_stop_or_are_skipped_when_asked(command, tmp_path):
 
 
 def test_an_image_that_the_pipeline_cannot_resize_is_unreadable(command, tmp_path):
-    """At 100 pixels of height, its width of one pixel would be 0.25."""
+    """Resized to a height of 100 pixels, its width would be 0.25 pixels."""
     folder, out = tmp_path / "images", tmp_path / "shown"
     narrow = write_image(folder / "0.png", np.zeros((400, 1, 3), np.uint8))
     write_image(folder / "1.png")
@@ -323,7 +323,7 @@ def test_a_prediction_that_fails_leaves_the_earlier_one(command, tmp_path):
 
 
 def test_images_of_an_index_are_not_removed(command, tmp_path):
-    """The index has been built over pictures of an earlier prediction."""
+    """The images of this index are pictures of an earlier prediction."""
     out = tmp_path / "shown"
     command(write_image(tmp_path / "images" / "0.jpg"), "--out", out)
     index = build_frames_index([out], tmp_path / "frames.arrow")
@@ -372,7 +372,7 @@ def test_in_python_options_are_arguments(config, checkpoint, tmp_path):
         drivemim.predict(config, checkpoint, path, scenes="train")
 
 
-def test_a_long_run_says_how_far_it_is(config, checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_long_prediction_logs_its_progress(config, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("drivemim.training.predicting._LOG_INTERVAL", 2)
     write_video(tmp_path / "drive.avi", [0] * 5)
     drivemim.predict(config, checkpoint, tmp_path / "drive.avi", out=tmp_path / "shown")
@@ -381,7 +381,7 @@ def test_a_long_run_says_how_far_it_is(config, checkpoint, tmp_path, monkeypatch
 
 
 def test_real_frames_keep_their_colors(config, checkpoint, real_data, tmp_path):
-    """The pictures of real frames without detections are the frames themselves."""
+    """Without detections, the picture of a frame is the frame itself."""
     (folder,) = [each for each in (real_data / "frames").iterdir() if each.name == "kitti_front"]
     run = drivemim.predict(config, checkpoint, folder, out=tmp_path, every=20, score_threshold=1.0)
     assert len(run.images) > 1

@@ -25,7 +25,7 @@ SMALL = {f"{DATA}.image_size": (64, 96)}
 
 
 def write_images(folder, size=(240, 480), count=6):
-    """Images with different pixels, in one folder."""
+    """Write images with different pixels into a new folder."""
     folder.mkdir(parents=True)
     for number in range(count):
         pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
@@ -53,7 +53,8 @@ def test_a_folder_is_enough(finished, drives):
     assert finished.iteration == 2
     assert len(FrameIndex.open(finished.work_dir / "index.arrow").frames) == 6
     config = Config.fromfile(finished.work_dir / "vit_micro_frames.py")
-    # Twice as wide as high: of the multiples of 16, 192x384 is nearest to 224x320 = 71,680 pixels.
+    # The images are twice as wide as high. Of such sizes in multiples of 16, 192x384 is nearest to
+    # the 71,680 pixels of the config's 224x320.
     assert config.train_dataloader.dataset.image_size == (192, 384)
     assert config.param_scheduler[-1]["end"] == config.train_cfg.max_iters == 2
     assert not list(drives.glob("*.arrow"))
@@ -90,12 +91,12 @@ def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path, capsys):
         chosen(index, scenes=["val"], **{f"{DATA}.scenes": "val"})
     with pytest.raises(DataError, match="nowhere"):
         chosen(index, scenes=["nowhere"])
-    # A config of another data set, whose split these data do not have.
+    # The split of this config is not in the data, so it does not select scenes.
     assert chosen(index, "vit_micro_town")[f"{DATA}.scenes"] == ["more:*", "train:*"]
 
 
 def test_an_ambiguous_name_of_a_config_is_not_replaced_by_other_scenes(tmp_path):
-    """The config's ``mini_train`` is a split and a scene of another split."""
+    """The config's ``mini_train`` names both a split and a scene of another split."""
     write_frames(tmp_path / "d", {"mini_train": {"a": 2}, "more": {"mini_train": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "mini_train", "more"))
     with pytest.raises(DataError, match="'mini_train' is the name of a split and of a scene"):
@@ -113,7 +114,7 @@ def test_official_splits_of_nuscenes_are_known(tmp_path, capsys):
     assert said.startswith("scenes: 1 of 2, without those for the evaluation of detectors (")
     assert said.endswith("(nuScenes' val); --scenes takes others")
     assert len(index.scene_rows("train")) == len(index.scene_rows("mini_train")) == 1
-    assert f"{DATA}.scenes" not in chosen(index, "vit_micro_nuscenes")  # the config's stay
+    assert f"{DATA}.scenes" not in chosen(index, "vit_micro_nuscenes")  # it has scenes of its own
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_folders_for_evaluation_are_known_by_the_same_words(tmp_path):
     assert sorted(chosen(index)[f"{DATA}.scenes"]) == [f":{name}" for name in kept]
 
 
-def test_folders_for_evaluation_are_known_by_their_names_and_never_all_of_them(tmp_path, capsys):
+def test_leaving_out_all_folders_for_evaluation_is_an_error(tmp_path, capsys):
     for name in ("images/val/a", "images/train/a", "test_drive"):
         write_images(tmp_path / "d" / name, size=(225, 325), count=1)
     source = DataSource(tmp_path / "d")
@@ -227,7 +228,7 @@ def test_arguments_that_do_not_fit_are_refused(repository, monkeypatch, argument
         ({"amp": True, "options": {"optim_wrapper.type": "Own"}}, "amp replaces OptimWrapper"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_whatever_the_data_is_comes_before_the_index(
+def test_errors_that_do_not_depend_on_the_data_come_before_indexing(
     drives, tmp_path, monkeypatch, arguments, said
 ):
     monkeypatch.setattr(DataSource, "open", None)
@@ -320,14 +321,14 @@ def test_weights_without_a_tensor_of_the_backbone_are_an_error_before_the_index(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_time_is_divided_by_the_mean_iteration():
+def test_mean_time_waiting_and_rate_of_the_iterations():
     hook = IterationTimes(2)
     hook.ends = [10.0, 20.0, 30.0, 30.5, 31.5, 33.0]  # 3 s for 3 iterations after the first ones
     assert hook.seconds == 1.0
-    hook.waits = [8.0, 9.0, 7.0, 0.25, 0.5, 0.0]  # 0.75 s of these 3 s
+    hook.waits = [8.0, 9.0, 7.0, 0.25, 0.5, 0.0]  # 0.75 s of the last 3 s
     assert hook.waiting == 0.25
     assert math.isnan(hook.frames_per_second)
-    hook.frames = [9, 9, 9, 4, 3, 2]  # 9 in 3 s
+    hook.frames = [9, 9, 9, 4, 3, 2]  # 9 frames in the last 3 s
     assert hook.frames_per_second == 3.0
 
 
@@ -341,7 +342,7 @@ def test_a_signal_while_iterations_are_measured_keeps_its_status(monkeypatch):
     assert error.value.status == 143
 
 
-def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch):
+def test_measuring_iterations_leaves_no_files(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("drivemim.training.run_time._LONGEST", 0.2)
     options = {**SMALL, f"{DATA}.index": str(finished.work_dir / "index.arrow")}

@@ -50,13 +50,14 @@ def test_training_frames_are_not_scored(config, index, tmp_path):
 
 def test_colours_are_found_by_a_random_backbone(config, index):
     results = probe_backbone(config, index=index, train="train", val="val")
-    # Six frames of 64x96 pixels and patches of 8.
+    # Six frames of 64x96 pixels have 576 patches of 8 pixels; each object covers a quarter.
     assert results["patches"] == {
         split: {"rest": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
     }
     assert results["linear/mAP"] == pytest.approx(1.0)
     assert results["linear/balanced_accuracy"] == pytest.approx(1.0)
-    # A quarter of the patches is of each class; all are taken for one class of three.
+    # The constant classifier: a quarter of the patches is of each class, and one of three classes
+    # is predicted for all patches.
     assert results["constant"] == {
         "pedestrian_AP": 0.25, "vehicle_AP": 0.25, "mAP": 0.25,
         "balanced_accuracy": pytest.approx(1 / 3),
@@ -86,16 +87,16 @@ def test_features_are_the_maps_patch_by_patch(index):
     assert torch.equal(patches.labels_X == 1, (green == 200) & (red == 0))
     assert torch.equal(patches.labels_X == 2, (green == 0) & (red == 200))
     some = collect_patches(Colours(), dataset, max_clips=3)  # frames 0, 2 and 5 of six
-    for place, frame in enumerate((0, 2, 5)):
+    for position, frame in enumerate((0, 2, 5)):
         expected = patches.features_XD[4 * frame : 4 * frame + 4]
-        assert torch.equal(some.features_XD[4 * place : 4 * place + 4], expected)
+        assert torch.equal(some.features_XD[4 * position : 4 * position + 4], expected)
     assert len(some.labels_X) == 12
     assert len(collect_patches(Colours(), dataset, max_clips=9).labels_X) == 24
 
 
 def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, tmp_path):
     export_backbone(checkpoint, tmp_path / "backbone.safetensors")
-    # The pretraining's config names no index, so it is unknown what it saw.
+    # The pretraining's config names no index, so it is unknown which images it saw.
     scenes = {"index": index, "train": "train", "val": "val", "transductive": True}
     files = (checkpoint, tmp_path / "backbone.safetensors", tmp_path / "backbone.pth")
     found = [probe_backbone(config, file, **scenes) for file in files]
@@ -106,7 +107,8 @@ def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, 
     assert random["effective_rank"] != found[0]["effective_rank"]
     assert found[0]["random"].keys() < random.keys()
     assert found[0]["random"] == {key: random[key] for key in found[0]["random"]}
-    started = {"load_from": str(files[1])}  # beside weights, the random ones stay random
+    # The random baseline does not load the config's own initial weights.
+    started = {"load_from": str(files[1])}
     again = probe_backbone(config, checkpoint, **scenes, options=started)
     assert again["random"] == found[0]["random"]
     table = probe_table(found[0]).splitlines()
@@ -148,13 +150,13 @@ def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_pat
         probe_backbone(config, **{**scenes, "val": "gone"})
     with pytest.raises(ConfigError, match="--seed -1 must be in"):
         probe_backbone(config, seed=-1, **scenes)
-    for device in ("meta", "gpu", "cuda:99"):  # no machine has one of these
+    for device in ("meta", "gpu", "cuda:99"):  # no machine can run on these devices
         match = rf"--device {device} cannot be used here \(.+\); use --device cpu"
         with pytest.raises(ConfigError, match=match):
             probe_backbone(config, device=device, **scenes)
 
 
-def test_tool(config, index, tmp_path):
+def test_the_tool_writes_and_prints_the_metrics(config, index, tmp_path):
     def run(*arguments):
         return run_script("tools/probe.py", config, "--index", index, *arguments)
 
@@ -172,7 +174,7 @@ def test_tool(config, index, tmp_path):
 
 @pytest.fixture(scope="module")
 def exposed(config, index, tmp_path_factory):
-    """A backbone that saw all frames, val as well, and whose masks read their boxes."""
+    """Folder of a backbone that saw all frames, also of val, and whose masks read the boxes."""
     folder = tmp_path_factory.mktemp("exposed")
     (folder / "seen.py").write_text(f"""
 _base_ = {str(config)!r}
@@ -223,7 +225,7 @@ def test_the_tool_reports_the_frames_that_the_backbone_saw(config, index, expose
 
 
 def test_own_classes(config, index):
-    """Cars are the vehicles of two classes, in another order; one class alone leaves rest."""
+    """The order of the classes does not matter; with one class, other objects become rest."""
     both = probe_backbone(config, index=index, train="train", val="val")
     options = {"classes": ["car", "pedestrian"]}
     own = probe_backbone(config, index=index, train="train", val="val", options=options)

@@ -29,7 +29,7 @@ END = "\0"
 
 
 def train_on_terminal(*arguments, size=(40, 110), **options):
-    """Return what a terminal of these rows and columns shows, and the error that ended the run."""
+    """Train on a terminal of these rows and columns; return what it shows, and the error if any."""
     screen, keyboard = pty.openpty()
     fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     error, shown = None, []
@@ -48,7 +48,7 @@ def train_on_terminal(*arguments, size=(40, 110), **options):
 
 
 def read_all(screen, shown):
-    """Read until ``END``: a terminal ends late if a process that was forked meanwhile has it."""
+    """Read until ``END``: a forked process may keep the terminal open, so no end of file comes."""
     while not (shown and shown[-1].endswith(END.encode())):
         shown.append(os.read(screen, 4096))
 
@@ -76,7 +76,7 @@ def test_a_terminal_shows_a_bar_and_the_file_has_the_lines(toy, tmp_path):
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 110)])
 def test_a_terminal_without_a_size_has_the_lines(toy, tmp_path, size):
-    """Such as that of ``docker exec -t``: tqdm would draw nothing."""
+    """For example that of ``docker exec -t``, where tqdm would draw nothing."""
     shown, _ = train_on_terminal(toy, work_dir=tmp_path / "run", size=size)
     assert shown.count("Iter(train)") == 12
     assert "it/s" not in shown
@@ -111,7 +111,7 @@ def test_a_file_has_no_bar(toy, tmp_path, capsys):
 def test_the_estimate_comes_once_after_ten_iterations(toy, tmp_path, capsys):
     train(toy, work_dir=tmp_path / "run", iterations=14)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "estimate: " in line]
-    # The first one is not counted: ten are after 11 of 14.
+    # The first iteration is not measured, so the estimate comes after iteration 11 of 14.
     assert re.search(
         r"estimate: \d+\.\d\d s per iteration \(\d+% waiting for data\), about 0:00:0\d for the "
         r"remaining 3, without validations; peak memory \d\.\d GiB without data loader workers",
@@ -120,7 +120,7 @@ def test_the_estimate_comes_once_after_ten_iterations(toy, tmp_path, capsys):
 
 
 def test_hooks_and_validations_are_not_waits_for_data(toy, tmp_path, capsys):
-    """Each iteration has a hook of 0.1 s, and the third a validation of as long."""
+    """In each iteration, a hook takes 0.1 s. There are validations, too."""
 
     class Slow(Hook):
         def after_train_iter(self, runner, *args, **kwargs):

@@ -33,8 +33,8 @@ def toys(repository):
 def test_a_refused_training_leaves_nothing(toys, tmp_path):
     torch.save({"state_dict": {"encoder.a": torch.zeros(2)}}, tmp_path / "other.pth")
     refusals = {
-        "model.encoder.chanels": 4,  # while it is built
-        "load_from": str(tmp_path / "other.pth"),  # when weights are loaded
+        "model.encoder.chanels": 4,  # refused when the model is built
+        "load_from": str(tmp_path / "other.pth"),  # refused when weights are loaded
         "train_dataloader.sampler.sed": 1,
     }
     for key, value in refusals.items():
@@ -119,7 +119,7 @@ def test_logs_of_a_run_whose_folder_is_gone_do_not_stop_the_next_one():
     assert "same_1" not in Visualizer._instance_dict
 
 
-def test_a_refused_run_closes_its_files_under_a_name_that_was_taken(tmp_path):
+def test_a_refused_run_with_the_name_of_an_earlier_run_closes_only_its_own_files(tmp_path):
     closed = []
 
     class Opened:
@@ -140,13 +140,13 @@ def test_a_refused_run_closes_its_files_under_a_name_that_was_taken(tmp_path):
 
 
 def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
-    run = tmp_path / "kept"  # MMEngine shares logs of runs named alike
+    run = tmp_path / "kept"  # a name of its own: MMEngine shares the logs of runs of one name
     train(toys / "toy.py", work_dir=run, options=SHORT)
     (run / "20200101_000000").mkdir()
     (run / "mine").mkdir()
     there = sorted(run.rglob("*"))
     assert len(list(run.glob("*/*.log"))) == 1  # a run that began has its log
-    time.sleep(1.1)  # Runs of the same second share their folder of logs.
+    time.sleep(1.1)  # runs that begin in the same second share their folder of logs
     wider = {"model.encoder.channels": 6, **SHORT}
     with pytest.raises(CheckpointError):
         train(toys / "toy.py", work_dir=run, resume=True, options=wider)

@@ -73,7 +73,7 @@ def test_killed_and_resumed_equals_uninterrupted(repository, tmp_path):
 
 
 def test_two_processes_equal_one_with_the_doubled_batch(repository, tmp_path):
-    # Chance and batch statistics belong to a process; without them the two runs are one.
+    # Dropout and batch norm differ between processes; without them, the two runs are equal.
     plain = ["--cfg-options", "model.dropout=0", "model.encoder.batch_norm=False"]
     one = start(repository, "toy.py", tmp_path / "one", *plain, "train_dataloader.batch_size=8")
     two = start(
@@ -96,7 +96,7 @@ def test_resuming_a_missing_checkpoint_is_one_line(repository, tmp_path):
 
 
 def test_a_run_goes_on_with_another_batch_size(tmp_path):
-    """The rate follows the batch: 0.01 for 4 is 0.02 for 8."""
+    """The learning rate is scaled with the batch: 0.01 for 4 images is 0.02 for 8."""
     toy = Path(__file__).resolve().parents[1] / "toys" / "configs" / "toy.py"
     options = {
         "auto_scale_lr": {"enable": True, "base_batch_size": 4},

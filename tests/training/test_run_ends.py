@@ -127,7 +127,9 @@ def _broken(checkpoint, path, key="state_dict", value=float("nan")):
     return name
 
 
-def test_a_test_or_a_start_from_weights_that_are_not_finite(toys, detected, tmp_path):
+def test_weights_that_are_not_finite_are_refused_for_tests_and_initialisation(
+    toys, detected, tmp_path
+):
     path = tmp_path / "broken.pth"
     name = _broken(detected, path, value=float("inf"))
     match = rf"broken.pth holds numbers that are NaN or infinite in 1 \({name}\)"
@@ -139,7 +141,7 @@ def test_a_test_or_a_start_from_weights_that_are_not_finite(toys, detected, tmp_
 
 
 @pytest.mark.parametrize("key", ["state_dict", "ema_state_dict"])
-def test_resuming_from_weights_that_are_not_finite(toys, pretrained, tmp_path, key):
+def test_resuming_from_weights_that_are_not_finite_is_refused(toys, pretrained, tmp_path, key):
     path = tmp_path / "broken.pth"
     name = _broken(pretrained, path, key)
     longer = {**SHORT, "train_cfg.max_iters": 5, "param_scheduler.1.end": 5}
@@ -150,7 +152,9 @@ def test_resuming_from_weights_that_are_not_finite(toys, pretrained, tmp_path, k
 LONGER = {**SHORT, "train_cfg.max_iters": 5, "param_scheduler.1.end": 5}
 
 
-def test_resuming_from_an_optimizer_that_is_not_finite(toys, pretrained, tmp_path, capsys):
+def test_resuming_from_an_optimizer_that_is_not_finite_is_refused(
+    toys, pretrained, tmp_path, capsys
+):
     content = torch.load(pretrained, weights_only=False)
     states = content["optimizer"]["state"]
     first = next(iter(states))
@@ -161,7 +165,7 @@ def test_resuming_from_an_optimizer_that_is_not_finite(toys, pretrained, tmp_pat
         train(toys / "toy.py", work_dir=tmp_path / "run", resume=path, options=LONGER)
     assert f"{path} has an optimizer whose state is NaN or infinite in 1 " in str(error.value)
     assert f"(optimizer.state.{first}.exp_avg): its first step would destroy" in str(error.value)
-    # Its weights are finite: a run that is complete is, and another may start from them.
+    # Only the optimizer is damaged: a complete run needs none, and a new run can load the weights.
     train(toys / "toy.py", work_dir=tmp_path / "run", resume=path, options=SHORT)
     assert "The run is complete" in capsys.readouterr().out
     options = {**SHORT, "load_from": str(path)}
@@ -169,8 +173,8 @@ def test_resuming_from_an_optimizer_that_is_not_finite(toys, pretrained, tmp_pat
 
 
 @pytest.mark.parametrize("change", ["unnamed", "missing", "unknown"])
-def test_resuming_from_averages_in_part(toys, pretrained, tmp_path, change):
-    """``EMAHook`` exchanges the names with ``module.`` alone, and leaves the others."""
+def test_resuming_from_incomplete_averages_is_refused(toys, pretrained, tmp_path, change):
+    """MMEngine's ``EMAHook`` would silently skip names without ``module.``."""
     content = torch.load(pretrained, weights_only=False)
     state = content["state_dict"]
     kept = {f"module.{name}": value + 1.0 for name, value in state.items()}
@@ -218,7 +222,9 @@ def test_resuming_from_averages_of_compiled_training(toys, pretrained, tmp_path)
     ("sparse", "float32, sparse_coo"),
     ("text", "str"),
 ])  # fmt: skip
-def test_resuming_from_weights_of_another_type(toys, pretrained, tmp_path, key, value, named):
+def test_resuming_from_weights_of_another_type_is_refused(
+    toys, pretrained, tmp_path, key, value, named
+):
     content = torch.load(pretrained, weights_only=False)
     state = content["state_dict"]
     name = next(name for name in state if name.endswith("weight"))
@@ -248,7 +254,7 @@ def test_resuming_with_empty_averages_starts_them_from_the_weights(toys, pretrai
           options=options)  # fmt: skip
     (log,) = (tmp_path / "averages").glob("*/*.log")
     assert "empty.pth has an empty ema_state_dict: it counts as one" in log.read_text()
-    # Neither the steps nor the averaging moves anything: the averages are the resumed weights.
+    # The learning rate is 0 and the momentum tiny, so the averages are the resumed weights.
     averages = torch.load(tmp_path / "averages" / "iter_5.pth", weights_only=False)["state_dict"]
     for name, value in content["state_dict"].items():
         if value.is_floating_point() and "running" not in name:
@@ -260,7 +266,7 @@ def test_resuming_with_empty_averages_starts_them_from_the_weights(toys, pretrai
 
 
 def test_epochs_with_checkpoints_by_iteration_are_complete_after_the_last(toys, tmp_path, capsys):
-    """MMEngine counts an epoch once its loop ends, after the hook of its last iteration."""
+    """MMEngine saves the last iteration of an epoch before it counts the epoch."""
     loop = {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 1}
 
     def run(resume=None):
@@ -290,12 +296,13 @@ def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):
 
 
 def test_names_of_compiled_training_are_loaded(toys, detected, tmp_path):
-    """MMEngine takes off ``module.`` alone and loads nothing of the rest."""
+    """MMEngine itself would only remove ``module.`` and then load none of the weights."""
     content = torch.load(detected, weights_only=False)
     state = {f"module._orig_mod.{name}": value for name, value in content["state_dict"].items()}
     torch.save({"state_dict": state, "meta": {}}, tmp_path / "wrapped.pth")
     options = {**PLAIN, "load_from": str(tmp_path / "wrapped.pth")}
-    runner = train(toys / "detector.py", work_dir=tmp_path / "run", options=options)  # lr is 0
+    # The learning rate is 0: the weights stay as they were loaded.
+    runner = train(toys / "detector.py", work_dir=tmp_path / "run", options=options)
     found = runner.model.state_dict()
     for name, value in content["state_dict"].items():
         if "running" not in name and "num_batches" not in name:
@@ -303,12 +310,12 @@ def test_names_of_compiled_training_are_loaded(toys, detected, tmp_path):
 
 
 def test_workers_end_with_their_run(tmp_path):
-    """Python's clean-up of the runner would wait 5 s for each of them."""
+    """Otherwise, Python would wait 5 s for each worker when it deletes the runner."""
     before = set(multiprocessing.active_children())
     toy = Path(__file__).resolve().parents[1] / "toys" / "configs" / "toy_validated.py"
     runner = train(toy, work_dir=tmp_path / "run", iterations=4)
     assert runner.train_dataloader.num_workers == 2
     assert runner.train_dataloader.persistent_workers
     assert set(multiprocessing.active_children()) <= before
-    assert len(next(iter(runner.train_dataloader))) > 0  # it can be used again
+    assert len(next(iter(runner.train_dataloader))) > 0  # the loader can be used again
     compat.stop_workers(runner)

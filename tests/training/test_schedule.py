@@ -40,7 +40,7 @@ WARM_UP = dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4
 
 
 def rates(settings, steps, epoch_length):
-    """Rates that MMEngine sets at each step, from 1."""
+    """Return the rates that MMEngine sets at each step, for a learning rate of 1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     default = dict(optimizer=optimizer, epoch_length=epoch_length)
     scheduler = PARAM_SCHEDULERS.build(settings, default_args=default)
@@ -97,7 +97,7 @@ def test_a_longer_run_after_the_schedule_is_refused_and_its_warm_up_stays():
     )
 
 
-def test_nothing_is_written_before_it_is_refused(tmp_path):
+def test_a_schedule_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="param_scheduler.1.end=2"):
         train(TOYS / "toy.py", work_dir=tmp_path / "run", options={"train_cfg.max_iters": 2})
     assert not (tmp_path / "run").exists()
@@ -114,12 +114,12 @@ def test_schedulers_by_epoch_are_refused_in_loops_of_iterations():
     assert complaint(cosine, by_epoch=False, max_iters=600)
 
 
-def test_steps_of_a_detector():
+def test_milestones_after_the_training_are_refused():
     steps = dict(type="MultiStepLR", begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1)
     warm_up = dict(WARM_UP, end=500)
     loop = dict(type="EpochBasedTrainLoop")
     assert passes([warm_up, steps], **loop, max_epochs=12)
-    # Both milestones lie in the 24 epochs, and a later end would change no rate.
+    # For 24 epochs, both milestones are reached; a later end would not change a rate.
     assert passes([warm_up, steps], **loop, max_epochs=24)
     found = complaint([warm_up, steps], **loop, max_epochs=6)
     assert found.endswith("max_epochs=6 param_scheduler.1.end=6 param_scheduler.1.milestones=[4,5]")
@@ -139,7 +139,7 @@ def test_a_warm_up_in_iterations_is_compared_once_an_epochs_length_is_known():
     assert "param_scheduler.0.end=16" in found  # 200 / 12
 
 
-def test_cosines_with_a_period():
+def test_the_period_of_a_cosine_must_fit_its_length():
     loop = dict(type="EpochBasedTrainLoop", max_epochs=300)
     yolox = [
         dict(type="QuadraticWarmupLR", by_epoch=True, begin=0, end=5),
@@ -160,7 +160,7 @@ def test_cosines_with_a_period():
 
 def test_schedules_that_may_end_earlier_or_never():
     loop = dict(type="IterBasedTrainLoop", max_iters=600)
-    assert passes(WARM_UP, **loop)  # then the config's own rate
+    assert passes(WARM_UP, **loop)  # the rate stays constant after the warm-up
     assert passes(dict(type="CosineAnnealingLR", by_epoch=False), **loop)
     assert passes(None, **loop)
     assert passes([], **loop)
@@ -182,13 +182,13 @@ def test_schedulers_that_convert_epochs_to_iterations_are_allowed_in_loops_of_it
     found = rates(cosine, 600, 50)
     assert found[300] == pytest.approx(0.5)
     assert found[599] < 1e-4
-    assert passes(cosine, **ITERATIONS)  # not yet known
+    assert passes(cosine, **ITERATIONS)  # the length of an epoch is not yet known
     assert passes(cosine, epoch_length=50, **ITERATIONS)
     assert passes(cosine, epoch_length=50, **EPOCHS)
     found = complaint(cosine, epoch_length=100, **ITERATIONS)
     assert "param_scheduler (CosineAnnealingLR) ends after 12 epochs of 6" in found
     assert found.endswith("max_iters=600 param_scheduler.end=6 param_scheduler.T_max=6")
-    # Without an end, MMEngine takes the one epoch that a loop of iterations has.
+    # Without an end, MMEngine takes the number of epochs: a loop of iterations has one.
     open_end = dict(type="CosineAnnealingLR", convert_to_iter_based=True)
     found = complaint(open_end, epoch_length=50, **ITERATIONS)
     assert "ends after 1 epochs of 12" in found
@@ -198,13 +198,13 @@ def test_schedulers_that_convert_epochs_to_iterations_are_allowed_in_loops_of_it
 
 def test_milestones_count_from_where_a_schedule_begins():
     steps = dict(type="MultiStepLR", begin=2, end=12, milestones=[8, 11], gamma=0.1)
-    # The eleventh step after the second epoch is never made.
+    # Counted from epoch 2, the milestone 11 is epoch 13, which the 12 epochs do not reach.
     assert rates(steps, 12, 1)[9:] == pytest.approx([1.0, 0.1, 0.1])
     found = complaint(steps, **EPOCHS)
     assert "(MultiStepLR) has milestones [11], after 10 epochs" in found
     assert found.endswith("begin=2 param_scheduler.end=12 param_scheduler.milestones=[8]")
     assert passes(dict(steps, milestones=[6, 9]), **EPOCHS)
-    # After the end of its own, though another goes on to the end.
+    # The milestone 8 is after the scheduler's own end, although another scheduler follows.
     early = dict(type="MultiStepLR", begin=0, end=6, milestones=[4, 8])
     found = complaint([early, dict(type="ConstantLR", factor=1, begin=6, end=12)], **EPOCHS)
     assert "param_scheduler.0 (MultiStepLR) has milestones [8], after 6 epochs" in found
@@ -225,7 +225,7 @@ def test_schedules_of_rate_and_momentum_are_checked_separately():
     assert "warms up for 20 epochs of 12" in complaint([whole, dict(warm_up, end=20)], **EPOCHS)
 
 
-def test_steps_cycles_and_periods_of_another_length():
+def test_steps_cycles_and_periods_that_do_not_fit_the_length_are_refused():
     found = complaint(dict(type="StepLR", step_size=30), **EPOCHS)
     assert "has step_size=30 for 12 epochs: it never steps" in found
     assert found.endswith("param_scheduler.step_size=8")
@@ -240,8 +240,8 @@ def test_steps_cycles_and_periods_of_another_length():
     assert passes(dict(restarts, periods=[200, 400]), **ITERATIONS)
 
 
-def test_a_lowest_rate_above_the_rate():
-    """RTMDet's own ``eta_min``, after a command line has lowered only the learning rate."""
+def test_a_minimum_above_the_learning_rate_is_refused():
+    """As with RTMDet's ``eta_min`` if an option lowers the learning rate alone."""
     cosine = dict(type="CosineAnnealingLR", eta_min=2e-4, begin=6, end=12, T_max=6)
     high, low = ({"optim_wrapper": {"optimizer": {"lr": lr}}} for lr in (4e-3, 1e-4))
     assert passes(cosine, top=high, **EPOCHS)
@@ -256,7 +256,7 @@ def test_a_lowest_rate_above_the_rate():
     assert passes(momentum, top=low, **EPOCHS)
 
 
-def test_a_lowest_fraction_of_the_rate_above_one():
+def test_an_eta_min_ratio_above_one_is_refused():
     cosine = dict(type="CosineAnnealingLR", end=12, eta_min_ratio=0.05)
     assert passes(cosine, **EPOCHS)
     found = complaint(dict(cosine, eta_min_ratio=5), **EPOCHS)
@@ -264,8 +264,8 @@ def test_a_lowest_fraction_of_the_rate_above_one():
     assert found.endswith("max_epochs=12 param_scheduler.eta_min_ratio=0.05")
 
 
-def test_gaps_and_overlaps_that_are_meant():
-    """RTMDet's rate is constant for half of the training; most warm-ups overlap what follows."""
+def test_gaps_and_overlaps_of_common_schedules_pass():
+    """RTMDet's rate is constant for half of the training; warm-ups overlap the next scheduler."""
     flat = dict(type="CosineAnnealingLR", by_epoch=True, begin=6, end=12, T_max=6,
                 convert_to_iter_based=True)  # fmt: skip
     warm_up = dict(type="LinearLR", start_factor=1e-5, by_epoch=False, begin=0, end=100)
@@ -277,8 +277,8 @@ def test_gaps_and_overlaps_that_are_meant():
 
 
 @pytest.mark.parametrize("epochs", [300, 64, 50, 30, 21])
-def test_yolox_by_the_book(epochs):
-    """MMDetection's YOLOX counts T_max from the beginning of the training."""
+def test_the_schedule_of_mmdetections_yolox_passes(epochs):
+    """Its T_max is counted from the beginning of the training, not of the cosine."""
     last = epochs - 15
     recipe = [
         dict(type="QuadraticWarmupLR", by_epoch=True, begin=0, end=5),
@@ -290,12 +290,12 @@ def test_yolox_by_the_book(epochs):
 
 
 def test_a_cosine_after_no_warm_up_must_end_at_its_period():
-    """Else half of it is missing."""
+    """With a period twice its length, the cosine would stop half-way."""
     half = dict(type="CosineAnnealingLR", begin=6, end=12, T_max=12)
     assert "has T_max=12 for 6 epochs" in complaint(half, **EPOCHS)
 
 
-def test_an_empty_schedule():
+def test_a_scheduler_of_length_zero_is_refused():
     recipe = [
         dict(type="QuadraticWarmupLR", begin=0, end=5),
         dict(type="CosineAnnealingLR", begin=5, T_max=5, end=5),
@@ -308,7 +308,7 @@ def test_an_empty_schedule():
     )
 
 
-def test_warm_ups_in_parts_and_late_ones():
+def test_warm_ups_may_have_parts_but_not_begin_late():
     first = dict(type="ConstantLR", by_epoch=False, factor=0.1, begin=0, end=50)
     second = dict(type="LinearLR", by_epoch=False, start_factor=0.1, begin=50, end=100)
     assert passes([first, second], **ITERATIONS)

@@ -8,7 +8,7 @@ from drivemim.training.schedule import check_schedule
 
 
 def cured(found, param_scheduler, epoch_length=None, **train_cfg):
-    """The schedulers with the settings that a message proposes; they pass."""
+    """Apply the settings that the message ``found`` proposes; check and return the schedulers."""
     config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler))
     options = found.partition("--cfg-options ")[2].split()
     config.merge_from_dict({key: eval(value) for key, value in (o.split("=") for o in options)})
@@ -30,7 +30,7 @@ def test_milestones_in_epochs_become_iterations(end):
     # With epochs of 7,330 iterations: 8 * 7330 and 11 * 7330.
     found = complaint(steps, epoch_length=7330, **LONG)
     assert cured(found, steps, 7330, **LONG)[0].milestones == [58_640, 80_630]
-    # Neither lies in the training: 8/12 and 11/12 of it again.
+    # 8 and 11 such epochs exceed the training, so take 8/12 and 11/12 of it again.
     found = complaint(steps, epoch_length=20_000, **LONG)
     assert cured(found, steps, 20_000, **LONG)[0].milestones == [60_000, 82_500]
 
@@ -38,10 +38,10 @@ def test_milestones_in_epochs_become_iterations(end):
 def test_steps_and_warm_ups_in_epochs_become_iterations():
     steps = [dict(type="StepLR", step_size=8)]
     found = complaint(steps, **LONG)
-    assert cured(found, steps, **LONG)[0].step_size == 60_000  # two thirds
+    assert cured(found, steps, **LONG)[0].step_size == 60_000  # two thirds of the training
     found = complaint(steps, epoch_length=5000, **LONG)
     assert cured(found, steps, 5000, **LONG)[0].step_size == 40_000
-    # A step every 8,000 iterations would end at 1e-11 of the rate.
+    # 8 epochs are 8,000 iterations: with 11 such steps, the rate would end at 1e-11 of itself.
     found = complaint(steps, epoch_length=1000, **LONG)
     assert cured(found, steps, 1000, **LONG)[0].step_size == 60_000
     warmed = [
@@ -49,12 +49,13 @@ def test_steps_and_warm_ups_in_epochs_become_iterations():
         dict(type="CosineAnnealingLR", begin=1, end=12),
     ]
     found = complaint(warmed, **LONG)
-    assert [each.end for each in cured(found, warmed, **LONG)] == [7500, 90_000]  # 1/12
+    # One of 12 epochs is 1/12 of the training.
+    assert [each.end for each in cured(found, warmed, **LONG)] == [7500, 90_000]
     found = complaint(warmed, epoch_length=1000, **LONG)
     assert [each.end for each in cured(found, warmed, 1000, **LONG)] == [1000, 90_000]
 
 
-def test_milestones_all_in_the_first_tenth():
+def test_milestones_that_are_all_in_the_first_tenth_are_refused():
     early = [dict(type="MultiStepLR", milestones=[8, 11], by_epoch=False, end=90_000)]
     found = complaint(early, **LONG)
     assert "has milestones [8, 11], all in the first tenth of 90000 iterations" in found
@@ -72,8 +73,8 @@ def test_milestones_all_in_the_first_tenth():
     ],
     ids=lambda warm_up: warm_up["type"],
 )
-def test_a_warm_up_without_an_end(warm_up):
-    """MMEngine's runner gives it the whole training; 600 / 12 is 50."""
+def test_a_warm_up_without_an_end_is_refused(warm_up):
+    """MMEngine would let it last the whole training. The proposed end is 600 / 12 = 50."""
     found = complaint([warm_up], **ITERATIONS)
     assert "has no end: it would warm up during the whole training" in found
     assert found.endswith("max_iters=600 param_scheduler.0.end=50")
@@ -91,8 +92,8 @@ def test_a_warm_up_without_an_end(warm_up):
     ],
     ids=lambda lowers: lowers["type"],
 )
-def test_an_endless_schedule(lowers):
-    """Without an end, the runner's is the training's; 1e9 is MMEngine's infinity."""
+def test_an_infinite_end_is_refused(lowers):
+    """Without an end, MMEngine takes the training's; an end of 1e9 means infinity."""
     lowers = dict(lowers, by_epoch=False)
     assert passes([lowers], **ITERATIONS)
     endless = [dict(lowers, end=1_000_000_000)]
@@ -101,7 +102,7 @@ def test_an_endless_schedule(lowers):
     assert cured(found, endless, **ITERATIONS)[0].end == 600
 
 
-def test_a_milestone_that_is_not_in_a_list():
+def test_a_milestone_that_is_not_in_a_list_is_refused():
     steps = [dict(type="MultiStepLR", by_epoch=False, milestones=500)]
     found = complaint(steps, **ITERATIONS)
     assert "has milestones=500, which is not a list" in found

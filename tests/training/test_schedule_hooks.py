@@ -20,7 +20,7 @@ def test_checkpoints_by_epoch_are_refused_in_loops_of_iterations(tmp_path):
         train(TOYS / "toy.py", work_dir=tmp_path, options=options)
 
 
-def test_an_average_that_never_begins():
+def test_averaging_that_never_begins_is_refused():
     hook = dict(type="EMAHook", begin_iter=600)
     found = complaint(None, hooks=[hook], type="IterBasedTrainLoop", max_iters=600)
     assert "custom_hooks.0 (EMAHook) begins after begin_iter=600" in found
@@ -28,7 +28,7 @@ def test_an_average_that_never_begins():
     assert passes(None, hooks=[hook], type="IterBasedTrainLoop", max_iters=600)
 
 
-def test_hooks_that_never_act():
+def test_hooks_that_never_act_are_refused():
     found = complaint(None, hooks=[dict(type="EMAHook", begin_epoch=2)], **ITERATIONS)
     assert "custom_hooks.0 (EMAHook) begins after begin_epoch=2" in found
     assert passes(None, hooks=[dict(type="EMAHook", begin_epoch=2)], **EPOCHS)
@@ -48,7 +48,7 @@ def test_hooks_that_never_act():
     assert passes(None, hooks=[dict(yolox, num_last_epochs=10)], **EPOCHS)
 
 
-def test_checkpoints_that_would_never_be_written():
+def test_settings_that_never_write_a_checkpoint_are_refused():
     hook = dict(interval=700, by_epoch=False, save_last=False)
     top = dict(default_hooks=dict(checkpoint=hook))
     found = complaint(None, top=top, **ITERATIONS)
@@ -61,11 +61,11 @@ def test_checkpoints_that_would_never_be_written():
     late = dict(hook, save_last=False, interval=100, save_begin=601)
     found = complaint(None, top=dict(default_hooks=dict(checkpoint=late)), **ITERATIONS)
     assert "has save_last=False and save_begin=601: it would save nothing" in found
-    late["save_begin"] = 600  # MMEngine saves when it begins
+    late["save_begin"] = 600  # MMEngine saves in the iteration save_begin itself
     assert passes(None, top=dict(default_hooks=dict(checkpoint=late)), **ITERATIONS)
 
 
-def test_validation_that_never_happens():
+def test_validation_that_never_happens_is_refused():
     top = dict(val_dataloader=dict(batch_size=1))
     for length in (ITERATIONS, EPOCHS):
         total = length.get("max_iters") or length["max_epochs"]
@@ -89,7 +89,7 @@ def test_a_run_says_that_it_does_not_validate():
     assert describe_validation(config, None) is None
 
 
-def test_settings_that_need_validation():
+def test_settings_that_need_validation_are_refused_without_it():
     best = dict(default_hooks=dict(checkpoint=dict(interval=1, save_best="auto", by_epoch=False)))
     found = complaint(None, top=best, **ITERATIONS)
     assert "save_best=auto needs validation, and there is no val_dataloader: take" in found
@@ -101,15 +101,15 @@ def test_settings_that_need_validation():
     assert "custom_hooks.0 (EarlyStoppingHook) needs validation" in found
 
 
-def test_intervals_of_hooks_that_are_never_reached():
+def test_intervals_of_hooks_that_are_never_reached_are_refused():
     for kind in ("mmdet.CheckInvalidLossHook", "MeanTeacherHook"):
         assert passes(None, hooks=[dict(type=kind, interval=600)], **ITERATIONS)
         found = complaint(None, hooks=[dict(type=kind, interval=601)], **ITERATIONS)
         assert "has interval=601: it never acts" in found
-    # The first of 600 steps copies the weights, and later ones average every 599th.
+    # The first of 600 steps copies the weights; the average of step 600 is 599 steps later.
     assert passes(None, hooks=[dict(type="EMAHook", interval=599)], **ITERATIONS)
     found = complaint(None, hooks=[dict(type="EMAHook", interval=600)], **ITERATIONS)
     assert "would be those of its first iteration" in found
-    late = dict(type="EMAHook", begin_iter=101)  # 500 steps
+    late = dict(type="EMAHook", begin_iter=101)  # 500 steps remain
     assert passes(None, hooks=[dict(late, interval=499)], **ITERATIONS)
     assert complaint(None, hooks=[dict(late, interval=500)], **ITERATIONS)

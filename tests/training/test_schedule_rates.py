@@ -40,7 +40,7 @@ STEPS = iterations("MultiStepLR", milestones=[700], gamma=0.1, end=1000)
              iterations("MultiStepLR", milestones=[900], end=1000)],
             r"below 0\.0005 of its highest value for 90% of the training, first after step 99",
         ),
-        # A step every 10 iterations: 1e-7 after 70, once rounding is on the other side at 60.
+        # A tenth every 10 iterations: 1e-6 after 60 (rounding decides whether below), then 1e-7.
         (
             [iterations("StepLR", step_size=10, gamma=0.1)],
             r"below 1e-06 of its highest value for 9[34]% of the training, first after step [67]0",
@@ -73,7 +73,7 @@ STEPS = iterations("MultiStepLR", milestones=[700], gamma=0.1, end=1000)
         ),
     ],
 )  # fmt: skip
-def test_courses_that_are_refused(schedulers, message):
+def test_learning_rate_curves_that_are_refused(schedulers, message):
     with pytest.raises(ConfigError, match=message):
         check(*schedulers)
 
@@ -84,13 +84,13 @@ def test_epochs_are_counted_in_epochs():
         check(steps, loop=EPOCHS, epoch_length=50)
     warm_up = iterations("LinearLR", start_factor=0.001, begin=500, end=600)
     slower = dict(steps, step_size=15)
-    check(slower, warm_up, loop=EPOCHS)  # not yet known
+    check(slower, warm_up, loop=EPOCHS)  # the length of an epoch is not yet known
     with pytest.raises(ConfigError, match="warm up at iteration 500 of 2000"):
         check(slower, warm_up, loop=EPOCHS, epoch_length=50)
 
 
-def test_mmdetection3ds_cycle_passes():
-    """Its cyclic-40e rises to ten times the rate in 16 of 40 epochs, and falls in the others."""
+def test_mmdetection3ds_cyclic_schedule_passes():
+    """In cyclic-40e, the rate rises to ten times itself in 16 of 40 epochs, and then falls."""
     converted = dict(by_epoch=True, convert_to_iter_based=True)
     cycle = [
         dict(type="CosineAnnealingLR", T_max=16, eta_min=0.1, begin=0, end=16, **converted),
@@ -117,7 +117,7 @@ def test_mmdetection3ds_cycle_passes():
          iterations("CosineAnnealingLR", T_max=500, begin=500, end=1000, eta_min_ratio=0.01)],
     ],
 )  # fmt: skip
-def test_courses_that_pass(schedulers):
+def test_learning_rate_curves_that_pass(schedulers):
     check(*schedulers)
 
 
@@ -126,7 +126,7 @@ class NotAScheduler:
     pass
 
 
-def test_schedulers_of_the_users_are_left_to_the_runner():
+def test_unknown_schedulers_are_left_to_the_runner():
     check(iterations("NotAScheduler"), iterations("ExponentialLR", gamma=0.5))
     check(iterations("NoSuchLR"), iterations("ExponentialLR", gamma=0.5))
 
@@ -139,7 +139,7 @@ def test_the_callers_config_and_optimizer_are_not_touched():
 
 
 def test_nothing_warns_of_a_schedule_that_is_right(recwarn):
-    """Users would take PyTorch's "scheduler.step() before optimizer.step()" for their own fault."""
+    """The check must not cause PyTorch's warning "scheduler.step() before optimizer.step()"."""
     warm_up = iterations("LinearLR", start_factor=0.1, begin=0, end=100)
     check(warm_up, iterations("CosineAnnealingLR", T_max=900, begin=100, end=1000))
     assert [str(each.message) for each in recwarn] == []

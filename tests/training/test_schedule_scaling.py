@@ -1,4 +1,4 @@
-"""``--iterations``: the schedule of another length, by hand."""
+"""``--iterations`` scales a schedule to another length; expected numbers are by hand."""
 
 import copy
 
@@ -39,7 +39,7 @@ def test_warm_up_and_cosine_keep_their_fractions():
     check_schedule(config)
 
 
-def test_steps_and_no_validation():
+def test_milestones_and_a_validation_after_the_end_are_scaled():
     config = scaled(
         18000, {"type": "MultiStepLR", "by_epoch": False, "milestones": [6000, 8250], "end": 1e9},
         val_begin=9001,
@@ -101,7 +101,7 @@ FEWEST = {"YOLOX": 4, "two warm-ups": 5}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_rounding_refuses_no_length(name):
+def test_schedules_scaled_to_any_length_pass_the_check(name):
     schedulers = [{**each, "by_epoch": False} for each in SCHEDULES[name]]
     check_schedule(scaled(9000, copy.deepcopy(schedulers)))
     for iterations in LENGTHS:
@@ -112,19 +112,21 @@ def test_rounding_refuses_no_length(name):
             check_schedule(scaled(iterations, copy.deepcopy(schedulers)))
 
 
-def test_what_spans_a_scheduler_still_does_by_hand():
+def test_periods_that_span_a_scheduler_still_span_it_after_rounding():
     config = scaled(333, [
         {"type": "LinearLR", "by_epoch": False, "begin": 0, "end": 500},
         {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 500, "end": 9000, "T_max": 8500},
     ])  # fmt: skip
-    # 500 of 9,000 are 18.5 of 333, which is 18; 333 - 18 = 315, and 8,500 alone would be 314.5.
+    # 500 of 9,000 are 18.5 of 333, rounded to 18, so T_max is 333 - 18 = 315. Scaled alone, 8,500
+    # would be 314.5.
     assert config.param_scheduler[1] == {
         "type": "CosineAnnealingLR", "by_epoch": False, "begin": 18, "end": 333, "T_max": 315,
     }  # fmt: skip
     schedule = {"type": "CosineRestartLR", "by_epoch": False, "periods": [3000, 3000, 3000],
                 "restart_weights": [1, 0.5, 0.25]}  # fmt: skip
-    assert scaled(100, dict(schedule)).param_scheduler["periods"] == [33, 34, 33]  # ends 33.3, 66.7
-    two = scaled(2, dict(schedule)).param_scheduler  # no room for the third
+    # The periods end at 33.3, 66.7 and 100.
+    assert scaled(100, dict(schedule)).param_scheduler["periods"] == [33, 34, 33]
+    two = scaled(2, dict(schedule)).param_scheduler  # two iterations have no room for a third
     assert (two["periods"], two["restart_weights"]) == ([1, 1], [1, 0.5])
     steps = {"type": "MultiStepLR", "by_epoch": False, "milestones": [8000, 8990], "end": 9000}
     assert scaled(10, dict(steps)).param_scheduler["milestones"] == [8, 9]
@@ -139,20 +141,21 @@ def test_regular_steps_by_hand():
         found = scaled(iterations, {**schedule, **span}).param_scheduler
         return found["step_size"], found["gamma"]
 
-    assert steps(900, 3000, 0.1) == (300, 0.1)  # after 3,000 and 6,000 of 9,000
-    # One step after 8,000 of 9,000: 1.8 of 2 iterations, where 2 would be the end.
+    assert steps(900, 3000, 0.1) == (300, 0.1)  # steps after 3,000 and 6,000 of 9,000
+    # One step after 8,000 of 9,000 is at 1.8 of 2 iterations: rounded to 2, it would be the end.
     assert steps(2, 8000, 0.1) == (1, 0.1)
-    # Two steps after 4,000 and 8,000: 3.6 of 8 iterations, and twice 4 would be the end.
+    # Steps after 4,000 and 8,000: the size is 3.6 of 8 iterations; with 4, step 2 would be the end.
     assert steps(8, 4000, 0.1) == (3, 0.1)
-    # 29 steps: 40 iterations have 39 or 19, and the rate ends as low as before.
+    # 29 steps: 40 iterations can have 39 or 19. With 39 steps and a larger gamma, the rate ends as
+    # low as before.
     step_size, gamma = steps(40, 300, 0.5)
     assert step_size == 1
     assert gamma**39 == pytest.approx(0.5**29)
-    # 10 iterations have fewer: each has the three steps of 900 iterations.
+    # 10 iterations have room for 9 steps only: each stands for three of the 29 steps.
     assert steps(10, 300, 0.5) == (1, pytest.approx(0.5**3))
-    # Between 5,000 and 9,000; only the part of the training that it has counts.
+    # The scheduler spans 5,000 to 9,000: the size is scaled within this span.
     assert steps(9, 3000, 0.1, begin=5000, end=9000) == (3, 0.1)
-    assert steps(18000, 9000, 0.1) == (18000, 0.1)  # it never steps, and is refused
+    assert steps(18000, 9000, 0.1) == (18000, 0.1)  # never steps; check_schedule refuses this
 
 
 def test_a_step_that_the_shortest_schedule_has_no_room_for_is_left_out():
@@ -172,7 +175,7 @@ def test_intervals_that_change_during_the_training_are_scaled():
     assert "dynamic_intervals" not in scaled(90, []).train_cfg
 
 
-def test_what_begins_during_the_training_is_scaled():
+def test_starts_of_validation_averaging_and_checkpoints_are_scaled():
     config = Config({
         "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 9000, "val_begin": 6000},
         "custom_hooks": [{"type": "EMAHook", "begin_iter": 4500}, {"type": "Other", "begin": 1}],

@@ -34,7 +34,7 @@ def detection(index, scenes):
     return FrameDetection(index=index, scenes=scenes, filters={}, test_mode=True)
 
 
-def test_a_detector_that_starts_from_a_backbone_that_saw_val_is_told(
+def test_a_detector_from_a_backbone_that_saw_the_evaluated_images_is_warned_of(
     repository, labelled, tmp_path, capsys
 ):
     configs = repository / "tests" / "toys" / "configs"
@@ -102,7 +102,7 @@ def test_images_that_several_parts_have_are_counted_once(labelled, tmp_path):
 
 
 @pytest.mark.parametrize("oddity", ["nothing", "no record", "seen", "cameras", "data", "gone"])
-def test_what_is_unknown_or_odd_gives_nothing(labelled, tmp_path, monkeypatch, oddity):
+def test_missing_or_malformed_records_cause_no_warning(labelled, tmp_path, monkeypatch, oddity):
     metadata = metadata_of({"index": str(labelled)})
     part = metadata["data"][0]
     if oddity == "no record":

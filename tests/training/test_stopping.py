@@ -20,7 +20,7 @@ AVERAGES = {"type": "EMAHook", "momentum": 0.1, "update_buffers": True}
 
 
 def start(repository, arguments, processes=1):
-    """Run a command of the repository in a process group of its own; see that the group is gone."""
+    """Run a command in a new process group; check that no process of the group is left."""
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
@@ -63,8 +63,8 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "status", "settings", "at"), [
     ("SIGINT", 130, {"iteration": 5}, 6),
-    # To all processes of the group, data loader workers too: a terminal's Ctrl-C, and torchrun's
-    # and Slurm's SIGTERM.
+    # With "group", all processes get the signal, also data loader workers, as they do from Ctrl-C
+    # in a terminal, and from torchrun's and Slurm's SIGTERM.
     ("SIGINT", 130, {"iteration": 5, "group": True}, 6),
     ("SIGTERM", 143, {"iteration": 5, "group": True}, 6),
     ("SIGTERM", 143, {"iteration": 8, "group": True, "place": "val"}, 8),
@@ -84,10 +84,11 @@ def test_a_stopped_run_goes_on_with_the_command_that_it_prints(
     command = shlex.split(err[-1].partition("Go on with: ")[2])[1:]
     assert command[-1] == "--resume"
     assert command[1:4] == [str(HARD), "--work-dir", str(run)]
-    if "group" in settings:  # The others go on in this process, which is faster.
+    if "group" in settings:  # resume in this process, which is faster
         train(HARD, work_dir=run, resume=True)
     else:
-        code, out, err = start(repository, [*command[:4], "--resume"])  # without the signal
+        # The printed command without its options, which would send the signal again.
+        code, out, err = start(repository, [*command[:4], "--resume"])
         assert code == 0, err[-1]
     found, expected = (state(each / "iter_12.pth") for each in (run, whole))
     assert found.keys() == expected.keys()
@@ -117,9 +118,9 @@ def test_a_run_that_is_stopped_while_it_starts_leaves_nothing(repository, tmp_pa
 
 
 def test_two_processes_stop_at_the_same_iteration(repository, tmp_path):
-    """They meet at iteration 10, and before and after each validation: at 4, 8 and 12."""
+    """They ask each other at iteration 10, and before and after the validations at 4, 8 and 12."""
     arguments = ["tools/train.py", HARD, "--launcher", "pytorch", "--work-dir"]
-    # A worker that is forked beside gloo's threads may inherit a lock that nobody opens.
+    # No workers: one that is forked beside gloo's threads may inherit a lock that never opens.
     alone = [
         "train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False",
         "val_dataloader.num_workers=0",
@@ -131,9 +132,9 @@ def test_two_processes_stop_at_the_same_iteration(repository, tmp_path):
     ):
         run = tmp_path / run
         code, _, err = start(repository, [*arguments, run, *more, *signals, *alone], processes=2)
-        assert code == 1  # torchrun's own
+        assert code == 1  # the exit status of torchrun
         line, report = [line for line in err if "Stopped by" in line]
-        assert report.strip() == f"traceback : {line}"  # in torchrun's own
+        assert report.strip() == f"traceback : {line}"  # in the report of torchrun
         begin = f"Stopped by SIGTERM at iteration {at} of 12; {run}/iter_{at}.pth is written. "
         assert line.startswith(begin + "Go on with: torchrun --nproc_per_node 2 tools/train.py ")
         assert "RuntimeError" not in "\n".join(err)
@@ -159,15 +160,16 @@ def test_a_mistake_is_one_line_of_rank_zero(repository, tmp_path, mistake, said)
     assert code == 1
     place, report = [number for number, line in enumerate(err) if said in line]
     assert err[place].startswith(said)
-    assert "torch/distributed/elastic" in err[place + 1]  # torchrun's own report
-    assert err[report].strip().startswith("traceback : ")  # which ends with the reason
+    assert "torch/distributed/elastic" in err[place + 1]  # the report of torchrun begins
+    assert err[report].strip().startswith("traceback : ")  # the report ends with the reason
     assert report >= len(err) - 2
     assert "rank 1: " not in "\n".join(err)
 
 
-def test_a_launcher_that_was_forgotten_is_named(tmp_path, monkeypatch):
-    """Two runs would write into one folder."""
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():  # torchrun's
+def test_torchrun_without_launcher_pytorch_is_refused(tmp_path, monkeypatch):
+    """Otherwise, two runs would write into one folder."""
+    # The variables that torchrun sets.
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as error:
         train(TOYS / "configs" / "toy.py", work_dir=tmp_path / "run")
@@ -191,11 +193,11 @@ def test_a_launcher_that_was_forgotten_is_named(tmp_path, monkeypatch):
      "drivemim train c.py --work-dir 'a b' --cfg-options 'a.b=(1, 2)' 'c='\"'\"'x'\"'\"'' "
      "--resume"),
 ])  # fmt: skip
-def test_the_command_to_go_on(arguments, expected):
+def test_the_printed_command_to_resume(arguments, expected):
     assert command_to_go_on(arguments) == expected
 
 
-def test_the_command_of_several_processes(monkeypatch):
+def test_the_printed_command_to_resume_several_processes(monkeypatch):
     arguments = ["drivemim train", "c.py", "--launcher", "pytorch"]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("WORLD_SIZE", "4")
@@ -212,12 +214,12 @@ def test_the_command_of_several_processes(monkeypatch):
         )
 
 
-def test_gloo_ends_before_its_process():
-    """Otherwise its threads may abort the process, and torchrun would report a failed run."""
+def test_the_process_group_is_destroyed_before_the_process_exits():
+    """Otherwise the threads of gloo may abort the process; torchrun would report a failed run."""
     script = """
 import atexit
 from torch import distributed
-atexit.register(lambda: print("initialized:", distributed.is_initialized()))  # called last
+atexit.register(lambda: print("initialized:", distributed.is_initialized()))  # runs last
 from drivemim.training.device import start_process_group
 start_process_group("pytorch")
 print("initialized:", distributed.is_initialized())

@@ -27,7 +27,7 @@ def config(repository, folder):
 
 @pytest.fixture(scope="module")
 def teacher(config, folder):
-    """A backbone that was pretrained on the frames of ``val``."""
+    """Export of a backbone that was pretrained on the frames of ``val``."""
     options = {"train_dataloader.dataset.scenes": "val"}
     train(config, work_dir=folder / "first", iterations=2, options=options)
     export_backbone(folder / "first" / "iter_2.pth", folder / "teacher.safetensors")
@@ -53,7 +53,7 @@ def run(config, teacher, folder):
 
 
 def test_the_teacher_has_the_exports_weights(run, teacher):
-    """At the end, too, although the encoder has others."""
+    """The teacher keeps them until the end of the run, while the encoder changes."""
     state = torch.load(run / "iter_2.pth", weights_only=False)["state_dict"]
     weights, _ = read_export(teacher)
     for name, value in weights.items():
@@ -65,7 +65,7 @@ def test_the_teacher_has_the_exports_weights(run, teacher):
 
 
 def test_initial_weights_of_a_run_do_not_replace_another_teacher(config, run, teacher, folder):
-    """``--init`` with a whole run's checkpoint brings that run's teacher along."""
+    """The checkpoint of a run, given as ``--init``, also contains the teacher of that run."""
     weights, _ = read_export(teacher)
     other = {name: value + 1 for name, value in weights.items()}
     torch.save({"state_dict": other}, folder / "other.pth")
@@ -77,8 +77,8 @@ def test_initial_weights_of_a_run_do_not_replace_another_teacher(config, run, te
         assert torch.equal(state[f"target.teacher.{name}"], value), name
 
 
-def test_what_the_teacher_has_seen_counts(run, folder):
-    """The student has seen the frames of ``train``, and its teacher those of ``val``."""
+def test_images_that_the_teacher_saw_are_images_that_the_student_saw(run, folder):
+    """The student's pretraining saw the frames of ``train``, the teacher's those of ``val``."""
     recipe = export_backbone(run / "iter_2.pth", folder / "student.safetensors")["recipe"]
     assert recipe["started_from"] == str(folder / "teacher.safetensors")
     index = FrameIndex.open(folder / "index.arrow")
@@ -90,7 +90,7 @@ def test_what_the_teacher_has_seen_counts(run, folder):
         assert record.exposure(frames).images == 6
 
 
-def test_a_resumed_run_needs_no_file(config, run, teacher, folder):
+def test_a_resumed_run_does_not_need_the_teachers_file(config, run, teacher, folder):
     shutil.copytree(run, folder / "third")
     moved = folder / "moved.safetensors"
     options = frozen(moved)
@@ -122,18 +122,18 @@ def test_a_resumed_run_keeps_its_teacher(config, run, teacher, folder):
 
 
 def test_an_average_follows_the_updates_of_the_weights(config, folder):
-    """Six iterations of three accumulated batches are two updates; the first one is a copy."""
+    """Six iterations with gradients of three batches are two updates; the first is a copy."""
     options = {
         "model.target": {"_delete_": True, "type": "FeatureTarget", "momentum": 0.5},
         "optim_wrapper.accumulative_counts": 3,
         "default_hooks.checkpoint.interval": 3,
-        "custom_hooks": [],  # no EMAHook, which saves averages in the place of the weights
+        "custom_hooks": [],  # no EMAHook, which would save averages in place of the weights
     }
     train(config, work_dir=folder / "accumulated", iterations=6, options=options)
     paths = [folder / "accumulated" / f"iter_{number}.pth" for number in (3, 6)]
     first, last = (torch.load(path, weights_only=False)["state_dict"] for path in paths)
     assert (first["target.updates"], last["target.updates"]) == (1, 2)
-    # The second update comes before the fourth iteration, with the weights of the first step.
+    # The second update comes before the fourth iteration, with the weights after the first step.
     name = "norm.bias"
     begin, stepped = first[f"target.teacher.{name}"], first[f"encoder.{name}"]
     assert not torch.equal(begin, stepped)

@@ -18,7 +18,7 @@ PACK = {
     "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
 }
 PIPELINES = {
-    # 400 x 200 to 100 x 100, and padded to 128 x 128 by the model.
+    # Resizes 400 x 200 to 100 x 100 pixels; the model pads to 128 x 128.
     "squashed": [{"type": "drivemim.LoadReducedImage", "image_size": (100, 100)}, PACK],
     "instances": [
         {"type": "drivemim.LoadReducedInstances", "image_size": (50, 200)},
@@ -58,12 +58,12 @@ def first(path):
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_boxes_are_in_the_pixels_of_the_image(config, checkpoint, tmp_path, name):
-    """Every side of the boxes is at a whole pixel at every size, so the answer is exact."""
+    """The sides of the boxes are at whole pixels in every resized image, so boxes are exact."""
     image = first(write_image(tmp_path / "images" / "wide.png"))
     assert image.size == SIZE
     detector = TrainedDetector(config, checkpoint, options={f"{DATASET}.pipeline": PIPELINES[name]})
     boxes, labels, scores = detector.find(image)
-    # Red is pedestrian: channels are not swapped on the way.
+    # The red object is a pedestrian, so no step has swapped the channels.
     assert [detector.classes[label] for label in labels] == ["pedestrian", "vehicle"]
     np.testing.assert_allclose(scores, [0.9, 0.4], rtol=1e-6)
     np.testing.assert_allclose(boxes, [RED_BOX, BLUE_BOX], rtol=0, atol=1e-4)
@@ -88,7 +88,7 @@ def test_boxes_are_in_the_pixels_of_the_image(config, checkpoint, tmp_path, name
     ],
 )
 def test_stretched_images_are_warned_of_once(config, checkpoint, tmp_path, name, warning, capsys):
-    """400x200 becomes 100x100, 200x50 and 800x600; swapped height and width look like this."""
+    """A config with height and width swapped stretches images, too, like these pipelines."""
     image = first(write_image(tmp_path / "images" / "wide.png"))
     detector = TrainedDetector(config, checkpoint, options={f"{DATASET}.pipeline": PIPELINES[name]})
     for _ in range(2):
@@ -105,11 +105,11 @@ def test_a_second_resize_is_refused(config, checkpoint):
         TrainedDetector(config, checkpoint, options={f"{DATASET}.pipeline": pipeline})
 
 
-def test_the_shape_of_the_image_decides_not_that_of_the_config(config, checkpoint, tmp_path):
+def test_boxes_are_scaled_by_the_shape_of_each_image(config, checkpoint, tmp_path):
     red = [30, 300, 60, 330]
     tall = first(write_image(tmp_path / "tall.png", color_image(red, None, (600, 150))))
     boxes, labels, _ = TrainedDetector(config, checkpoint).find(tall)
-    # 150 x 600 to 100 x 100.
+    # The image of 150 x 600 pixels is resized to 100 x 100.
     np.testing.assert_allclose(boxes, [red], rtol=0, atol=1e-4)
     assert labels.tolist() == [0]
 
@@ -122,7 +122,7 @@ def test_a_jpeg_is_read_like_in_testing(config, checkpoint, tmp_path):
     np.testing.assert_allclose(boxes, [red, blue], rtol=0, atol=1e-3)
 
 
-def test_scores_are_limited_and_none_is_valid(config, checkpoint, tmp_path):
+def test_min_score_leaves_out_detections_and_may_leave_none(config, checkpoint, tmp_path):
     image = first(write_image(tmp_path / "0.png"))
     detector = TrainedDetector(config, checkpoint)
     assert detector.find(image, min_score=0.4).labels_D.tolist() == [0, 1]
@@ -132,7 +132,7 @@ def test_scores_are_limited_and_none_is_valid(config, checkpoint, tmp_path):
 
 
 def test_boxes_end_at_the_border(config, checkpoint, tmp_path):
-    """The model sees a padded image, and may give boxes that reach into the padding."""
+    """The model sees a padded image and may predict boxes that reach into the padding."""
     image = first(write_image(tmp_path / "0.png", color_image([0, 0, 400, 200], None)))
     detector = TrainedDetector(config, checkpoint)
     predict = detector._model.predict
@@ -147,7 +147,7 @@ def test_boxes_end_at_the_border(config, checkpoint, tmp_path):
 
 
 def test_predictions_equal_those_of_a_test(repository, tmp_path):
-    """The same random detector, once on the data set of a test, once on its index."""
+    """Run one random detector on the data set of ``drivemim test`` and on the index behind it."""
     draw = np.random.default_rng(0)
     for number in range(2):
         noise = draw.integers(0, 256, (9, 16, 3), dtype=np.uint8)
@@ -234,7 +234,7 @@ def test_classes_of_the_checkpoint_and_of_the_config_must_be_the_same(config, tm
 
 
 def test_classes_of_other_data_sets_come_from_the_checkpoint(config, tmp_path):
-    """``CocoDataset`` would have 80; this one's metainfo is not opened but read from the config."""
+    """``CocoDataset`` has 80 classes by default; the config's metainfo names two."""
     coco = {
         "type": "CocoDataset",
         "ann_file": "none.json",
@@ -248,7 +248,7 @@ def test_classes_of_other_data_sets_come_from_the_checkpoint(config, tmp_path):
     assert "the classes dog, cat, but" in refused(ConfigError, config, other, **options)
 
 
-def test_neither_names_the_classes(config, tmp_path):
+def test_classes_that_neither_checkpoint_nor_config_names_are_an_error(config, tmp_path):
     unnamed = write_checkpoint(tmp_path / "unnamed.pth", None)
     nameless = {"type": "BaseDetDataset", "pipeline": PIPELINES["own size"]}
     options = {DATASET: {"_delete_": True, **nameless}}

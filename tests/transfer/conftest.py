@@ -1,4 +1,4 @@
-"""A small export, and a user's config that loads it."""
+"""A small export, and a small detector config of a user that it fits."""
 
 import pytest
 from detector_configs import MEAN, STD, export
@@ -12,7 +12,7 @@ def small(repository, tmp_path_factory):
 
 @pytest.fixture
 def theirs(tmp_path):
-    """A user's own config, small."""
+    """Return a function that writes a small detector config and returns its path."""
 
     def write(more="", backbone="", preprocessor="bgr_to_rgb=True", depth=18):
         path = tmp_path / "mine" / "theirs.py"

@@ -30,7 +30,7 @@ def resnet(resnet_run):
 
 
 def external(resnet, path, wrap=dict, prefix="", **more):
-    """The exported weights as somebody else's checkpoint."""
+    """Write the exported weights as a checkpoint of another project."""
     state = {f"{prefix}{name}": value for name, value in read_export(resnet)[0].items()}
     torch.save(wrap({**state, **more}), path)
     return path

@@ -20,7 +20,7 @@ NOTHING = {"data": [], "recipe": {"reads": {}, "started_from": None, "earlier": 
 
 
 def metadata_of(part):
-    """The least a card needs, with nothing known."""
+    """Return the fewest metadata that a card needs; all facts are unknown."""
     recipe = dict.fromkeys(
         ("masking", "target", "auxiliary", "patch_weights", "decoder", "teacher", "iterations",
          "batch_size", "processes", "clips", "frames_per_clip", "frames_seen", "optimizer",
@@ -58,7 +58,7 @@ def test_a_resumed_run_counts_each_part_by_its_own_batch():
     second = continue_counts(begin_counts(cfg, data, 1), first, 2)
     assert count_until(second, 7) == (24 + 40, 48 + 240)
     assert count_until(continue_counts(second, second, 7), 8) == (72, 48 + 240 + 48)
-    # What is unknown stays unknown: a checkpoint without counts, clips of several lengths.
+    # Without counts in the checkpoint, or with clips of several lengths, the number is unknown.
     assert count_until(continue_counts(second, None, 2), 7) == (None, None)
     assert count_until({**second, "frames_per_clip": None}, 7) == (64, None)
     cfg = Config({"model": {}})
@@ -66,7 +66,7 @@ def test_a_resumed_run_counts_each_part_by_its_own_batch():
 
 
 def test_points_of_curves_are_not_metrics(tmp_path):
-    """``tools/test.py --out`` keeps what its charts are drawn from beside the numbers."""
+    """``tools/test.py --out`` also writes the points of the curves in its charts."""
     file = tmp_path / "detector.json"
     curves = {"pedestrian": {"miss_rate": {"miss_rate": [1.0, 0.5]}}}
     file.write_bytes(results_json({"mAP": 0.25}, curves))

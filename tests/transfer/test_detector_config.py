@@ -224,7 +224,7 @@ def test_synchronised_norm_layers_are_supported(small, theirs, tmp_path):
     assert Config.fromfile(tmp_path / "small.py").model.neck.norm_cfg.type == "MMSyncBN"
 
 
-def test_misfits_are_counted_after_the_cause_and_the_fix(small, theirs):
+def test_the_error_names_cause_and_fix_and_then_counts_the_mismatched_tensors(small, theirs):
     with pytest.raises(CheckpointError) as error:
         write_detector_config(str(theirs(depth=34)), small)
     message, _, tensors = str(error.value).partition(". Tensors: ")
@@ -290,7 +290,7 @@ def test_no_other_weights_are_loaded_instead(small, theirs, tmp_path):
 
 
 def test_classes_of_the_config_are_written_for_mmdetections_own_tools(small, theirs, tmp_path):
-    """Three classes, set once; the written config has them where MMEngine reads them."""
+    """A variable sets three classes; the written config has them at the keys MMEngine reads."""
     dataset = "dict(type='drivemim.FrameDetection', index='none.arrow', filters=dict())"
     more = "classes = ('car', 'tram', 'bus')\n" + "".join(
         f"{name}_dataloader = dict(dataset={dataset})\n" for name in ("train", "val")

@@ -61,7 +61,7 @@ def test_config_and_backbone_may_be_swapped(tmp_path):
     assert config.read_text() == "model = dict()\n"
 
 
-def test_paths_that_cannot_be(small, theirs, tmp_path):
+def test_paths_that_cannot_be_used_are_refused(small, theirs, tmp_path):
     path = theirs()
     with pytest.raises(ConfigError, match="there is no config gone.py"):
         write_detector_config("gone.py", small)
@@ -90,7 +90,7 @@ def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
     assert write_detector_config(str(theirs()), small, out=out).text == first == out.read_text()
 
 
-def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
+def test_the_pth_file_beside_an_export_must_have_the_same_weights(small, theirs, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(small.read_bytes())
     with pytest.raises(FileNotFoundError, match=r"no weights file at .*copy.pth"):

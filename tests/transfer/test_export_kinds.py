@@ -26,7 +26,7 @@ def resnet(resnet_run):
 
 
 def detector():
-    """As much of a detector as is told by its names."""
+    """Return a checkpoint with some names of a detector's weights."""
     model = torch.nn.Module()
     model.backbone = MODELS.build(RESNET)
     model.bbox_head = torch.nn.Linear(1, 1)
@@ -94,7 +94,7 @@ def test_weights_that_are_not_finite_are_named(resnet_run, resnet, tmp_path, val
 
 
 @pytest.mark.parametrize("ema", [True, False])
-def test_empty_averages_are_none(resnet_run, resnet, tmp_path, ema):
+def test_empty_averages_count_as_no_averages(resnet_run, resnet, tmp_path, ema):
     content = read_checkpoint(resnet_run)
     name = "encoder.backbone.conv1.weight"
     torch.save({**content, "ema_state_dict": {}}, tmp_path / "empty.pth")
@@ -110,7 +110,7 @@ def test_empty_averages_are_none(resnet_run, resnet, tmp_path, ema):
 
 @pytest.mark.parametrize("ema", [True, False])
 def test_averages_in_part_are_refused(resnet_run, tmp_path, ema):
-    """The exported weights would be averaged in part."""
+    """Otherwise only some of the exported weights would be averages."""
     content = read_checkpoint(resnet_run)
     kept, name = content["ema_state_dict"], "encoder.backbone.conv1.weight"
     kept[name] = kept.pop(f"module.{name}")

@@ -42,7 +42,7 @@ def vit(repository, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["LossPredictor", "TeacherAttention"])
 def test_a_teachers_weights_stay_behind(repository, tmp_path, kind):
-    """And averaging weights, as the config of this run does, averages the teacher's as well."""
+    """The averaged weights of this run contain the teacher's as well."""
     config = repository / "tests" / "toys" / "configs" / "vit.py"
     guided = {"model.teacher": {"type": kind}, "model.masking": {"type": "GuidedMask"}}
     train(config, work_dir=tmp_path, options=guided)
@@ -89,7 +89,7 @@ def test_export_holds_the_trained_weights_or_the_averaged(resnet_run, resnet, tm
     assert metadata["source"]["ema"] is True
 
 
-def test_averaged_weights_that_are_not_there(repository, tmp_path):
+def test_exporting_averaged_weights_without_averages_is_refused(repository, tmp_path):
     config = repository / "tests" / "toys" / "configs" / "toy.py"
     train(
         config,
@@ -215,7 +215,7 @@ def test_other_files_are_refused(resnet_run, tmp_path):
 
 
 def test_a_checkpoint_without_meta_needs_the_runs_config(repository, resnet_run, resnet, tmp_path):
-    """As other tools leave it that keep the weights of a checkpoint alone."""
+    """Other tools keep only the weights of a checkpoint."""
     content = read_checkpoint(resnet_run)
     bare, out = tmp_path / "bare.pth", tmp_path / "x.safetensors"
     torch.save({key: content[key] for key in ("state_dict", "ema_state_dict")}, bare)

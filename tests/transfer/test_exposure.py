@@ -46,7 +46,7 @@ def exposure_of(folder, tmp_path):
 
 
 def test_images_of_val_are_recognised_as_frames_of_a_folder(folder, exposure_of, tmp_path):
-    """As CamVid's were: listed by one index as val, by another as an unlabelled folder."""
+    """One index lists the images as val, another one as an unlabelled folder."""
     both = index_of(folder, tmp_path / "both.arrow", "train", roots=[folder / "c"])
     saw = metadata_of({"index": str(both)}, masking="ObjectMask")
     assert exposure_of(saw, "val") == Exposure(frames=5, images=5, boxes=0)
@@ -169,7 +169,7 @@ def test_a_pretraining_with_initial_weights_names_them(folder, tmp_path):
 
 
 class TestNuScenes:
-    """Scenes have tokens there, which stay when images are moved or written anew."""
+    """nuScenes' scenes have tokens, which stay the same when images are moved or rewritten."""
 
     @pytest.fixture
     def root(self, repository, tmp_path):
@@ -224,7 +224,7 @@ class TestNuScenes:
 
     @pytest.mark.parametrize("key", ["source", "version"])
     def test_tokens_of_another_data_set_are_not_compared(self, root, tmp_path, monkeypatch, key):
-        """Neither side is compared by files, and both have tokens; those found count still."""
+        """With tokens on both sides, files are not compared; equal tokens still count."""
         monkeypatch.setattr(module, "MAX_FILES", 0)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
@@ -246,7 +246,7 @@ def test_keys_of_older_exports_are_not_compared(folder, exposure_of, tmp_path, o
 
 
 def test_copies_with_other_comments_are_the_same_images(tmp_path):
-    """Labels are judged on files whose JPEG comments were written after pretraining."""
+    """The evaluated files got JPEG comments after pretraining."""
     for place in ("first", "second"):
         (tmp_path / place).mkdir()
     for number in range(3):
@@ -265,7 +265,7 @@ def test_copies_with_other_comments_are_the_same_images(tmp_path):
 
 
 def test_a_chain_counts_the_frames_of_all_its_pretrainings(folder, exposure_of, tmp_path):
-    """Val was seen by the first without boxes, sequence a by the second with boxes."""
+    """The first pretraining saw val without boxes, the second one sequence a with boxes."""
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     first = {"file": "1.safetensors", **metadata_of({"index": index, "scenes": "val"})}
     second = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",

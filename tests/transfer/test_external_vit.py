@@ -80,7 +80,7 @@ def reference(names, state, images, positions_LD):
 
 
 def mae_positions(grid, cls=True):
-    """MAE's own: the column in the first half of the channels; zero for the class token."""
+    """Positions as in MAE: columns in the first half of the channels; zeros for the class token."""
     table = np.zeros((grid[0] * grid[1], DIMS))
     for row in range(grid[0]):
         for column in range(grid[1]):
@@ -94,7 +94,7 @@ def mae_positions(grid, cls=True):
 
 
 def rows_first(positions, cls=1):
-    """As MoCo v3 and mmpretrain's MAE have them."""
+    """Positions as in MoCo v3 and mmpretrain's MAE: rows in the first half of the channels."""
     first, second = positions[:, cls:].chunk(2, dim=2)
     return torch.cat([positions[:, :cls], torch.cat([second, first], dim=2)], dim=1)
 
@@ -318,7 +318,7 @@ def test_two_names_for_one_layer_are_named(tmp_path):
     assert len(str(error.value)) < 400 + len(str(tmp_path))
 
 
-def test_strictness_stays(tmp_path):
+def test_missing_and_unexpected_tensors_are_still_refused(tmp_path):
     state = vit_state(TIMM, mae_positions(GRID))
     with pytest.raises(CheckpointError, match=r"missing 1 \(blocks.1.mlp.fc1.bias\)"):
         load(tmp_path, {k: v for k, v in state.items() if k != "blocks.1.mlp.fc1.bias"})

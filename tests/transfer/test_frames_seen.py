@@ -30,7 +30,7 @@ def test_an_image_that_goes_or_comes_back_is_no_other_data(folder, part):
 
 def test_a_record_without_pictures_is_compared_by_its_number(part):
     whole, unknown = metadata_of(part), metadata_of(part)
-    unknown["data"][0]["seen"]["contents"] = None  # of a version that a missing image stopped
+    unknown["data"][0]["seen"]["contents"] = None  # as written by an earlier version
     assert describe_change(whole, unknown) == []
     unknown["data"][0]["frames"] = 9
     assert len(describe_change(whole, unknown)) == 1

@@ -47,7 +47,7 @@ def mae(tmp_path_factory):
 
 
 def started(configs, name, folder, **options):
-    """Names and values of the encoder after a run that learns nothing."""
+    """Return the encoder's weights after a run with a learning rate of zero."""
     train(configs / f"{name}.py", work_dir=folder, options={**STILL, **options})
     state = read_checkpoint(folder / "iter_2.pth")["state_dict"]
     return {name[8:]: value for name, value in state.items() if name.startswith("encoder.")}
@@ -90,7 +90,9 @@ def test_a_whole_pretraining_run_is_gone_on_from(configs, run, tmp_path):
 
 
 @pytest.mark.parametrize("how", [by_load_from, by_init_cfg])
-def test_a_misfit_stops_before_the_first_iteration(configs, run, tmp_path, how):
+def test_weights_that_do_not_fit_stop_the_run_before_the_first_iteration(
+    configs, run, tmp_path, how
+):
     others = {"stem.weight": torch.zeros(3), "layer1.0.conv1.weight": torch.zeros(3)}
     torch.save(others, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"does not fit the pretrainer's ViT: .*missing 40 "):

@@ -42,7 +42,7 @@ def reads(masking, *data, **model):
         ),
     ],
 )  # fmt: skip
-def test_every_strategy_inside_another_counts(masking, expected):
+def test_inputs_of_nested_strategies_are_included(masking, expected):
     assert reads(masking) == expected
 
 
@@ -78,7 +78,7 @@ def test_origins_of_boxes(boxes, origin):
 
 
 @pytest.mark.parametrize("origin", ["simulation", "", None, ["images"]])
-def test_of_an_unknown_origin_the_worst_is_assumed(monkeypatch, origin):
+def test_boxes_of_unknown_origin_are_assumed_to_be_annotations(monkeypatch, origin):
     made = type("SimulatedBoxes", (BoxSource,), {"origin": origin})
     monkeypatch.setitem(BOX_SOURCES.module_dict, "SimulatedBoxes", made)
     assert boxes_from({"type": "SimulatedBoxes"}) == "annotations"

@@ -182,7 +182,7 @@ def test_the_metrics_are_those_of_the_log_and_the_files(run, tables):
     }
 
 
-def test_no_number_hides_elsewhere(card, tables):
+def test_all_numbers_of_the_card_are_in_the_tested_tables(card, tables):
     assert list(tables) == ["Model card of vit", "Data", "Recipe", "Metrics", "probe"]
     lines = card[0].read_text().splitlines()
     prose = [line for line in lines if not line.startswith(("|", "From"))]
@@ -304,7 +304,7 @@ def test_data_are_counted_as_they_are_chosen(index, tmp_path):
     assert described(boxes=None)[0]["boxes"] is None
 
 
-def test_losses_after_the_checkpoint_are_not_its(run, tmp_path):
+def test_losses_after_the_exported_checkpoint_are_left_out(run, tmp_path):
     import shutil
 
     copied = tmp_path / "run"

@@ -63,7 +63,7 @@ def exposure(place, path, split="val"):
 
 
 def test_a_detector_with_an_encoder_is_not_a_pretraining_run(repository, tmp_path, monkeypatch):
-    """Of a trusted file, the types in the config are not checked."""
+    """The file is trusted, so the types in its config are not checked."""
     cfg = load_config(repository / "configs" / "detection" / "dino_resnet50_nuscenes.py")
     assert {"encoder", "backbone"} <= cfg.model.keys()
     path = tmp_path / "detector.pth"
@@ -235,7 +235,7 @@ def test_a_longer_schedule_is_named_and_the_earlier_one_kept(place, run, capsys)
 
 
 def test_records_of_older_versions_have_the_settings_of_their_config(place, run, capsys):
-    """They have no settings, and other keys of the images."""
+    """Such records have no settings, and the keys of their images have another format."""
     first = run("one", "train.arrow", **CONSTANT)
     content = read_checkpoint(first)
     record = content["meta"]["pretraining"]

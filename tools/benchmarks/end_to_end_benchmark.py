@@ -23,7 +23,7 @@ from drivemim.training.run_time import time_iterations
 
 @dataclass(kw_only=True)
 class Variant:
-    """A config with options, and what was measured of it.
+    """A config with options, and its measurements.
 
     Attributes:
         name: name in the table.
@@ -84,19 +84,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_line_errors():
         variants = [parse_variant(text, arguments.index) for text in arguments.variants]
         for _ in range(arguments.rounds):
-            for each in variants:
+            for variant in variants:
                 timed = time_iterations(
-                    each.config, options=each.options, count=arguments.iterations
+                    variant.config, options=variant.options, count=arguments.iterations
                 )
-                each.rates.append(timed.frames_per_second)
-                each.waiting.append(timed.waiting)
+                variant.rates.append(timed.frames_per_second)
+                variant.waiting.append(timed.waiting)
     print(f"{arguments.iterations} iterations, median of {arguments.rounds} rounds")
     print("| variant | frames per s | range | relative to the first | waiting for data |")
     print("|---|---|---|---|---|")
-    for each in variants:
-        rate, first = statistics.median(each.rates), statistics.median(variants[0].rates)
+    for variant in variants:
+        rates, waiting = variant.rates, statistics.median(variant.waiting)
+        rate, first = statistics.median(rates), statistics.median(variants[0].rates)
         print(
-            f"| {each.name} | {rate:.1f} | {min(each.rates):.1f} to {max(each.rates):.1f} | "
-            f"{rate / first:.2f} | {statistics.median(each.waiting):.0%} |"
+            f"| {variant.name} | {rate:.1f} | {min(rates):.1f} to {max(rates):.1f} | "
+            f"{rate / first:.2f} | {waiting:.0%} |"
         )
     return 0

@@ -20,9 +20,9 @@ from drivemim.data.clips.clip_rule import ClipRule
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
 
-STEPS = 3
-SPACING = 0.25
-MIB = 2**20
+STEPS = 3  # time steps of a clip
+SPACING = 0.25  # between the time steps of a clip of sweeps, seconds
+MIB = 2**20  # bytes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(rows: Sequence[tuple[str, float, str, str, float]]) -> int:
+    """Print the rows and return 1 if one misses its target.
+
+    Args:
+        rows: name, value, unit, sign, target. The value must be less than the target if the sign
+            is "<", and larger if it is ">"; there is no target if the sign is empty.
+    """
     print(f"{'':36}{'measured':>16}{'target':>16}")
     missed = 0
     for name, value, unit, sign, target in rows:
@@ -106,16 +112,16 @@ def measure_open(path: Path) -> dict[str, float]:
     return {"seconds": seconds, "growth": growth}
 
 
-def look_up(windows: ClipRule, sample: int) -> tuple[np.ndarray[Any, Any], ...]:
+def look_up(clip_rule: ClipRule, sample: int) -> tuple[np.ndarray[Any, Any], ...]:
     """Read a clip's data except its pixels: frames, poses, intrinsics and its samples' boxes."""
-    index = windows.index
-    rows_TN = windows.rows(np.array([sample]))[0]
+    index = clip_rule.index
+    rows_TN = clip_rule.rows(np.array([sample]))[0]
     rows = rows_TN[rows_TN >= 0]
     frames, samples, boxes = index.frames, index.samples, index.boxes
-    which = np.unique(frames.sample[rows])
-    first, count = samples.first_box[which], samples.box_count[which]
+    clip_samples = np.unique(frames.sample[rows])
+    first, count = samples.first_box[clip_samples], samples.box_count[clip_samples]
     # Boxes of a sample are contiguous, and so are those of consecutive samples.
-    span = slice(int(first[0]), int(first[-1] + count[-1])) if len(which) else slice(0, 0)
+    span = slice(int(first[0]), int(first[-1] + count[-1])) if len(clip_samples) else slice(0, 0)
     return (
         rows_TN,
         frames.intrinsics[rows],
@@ -138,11 +144,11 @@ def measure_look_up(path: Path, lookups: int) -> dict[str, float]:
     cameras = index.camera_numbers(None)
     result: dict[str, float] = {}
     for name, spacing in (("keyframes", None), ("sweeps", SPACING)):
-        windows = ClipRule(index, cameras, STEPS, spacing)
+        clip_rule = ClipRule(index, cameras, STEPS, spacing)
         samples = np.random.default_rng(0).integers(len(index.samples), size=lookups)
         started = time.perf_counter()
         for sample in samples:
-            for array in look_up(windows, sample):
+            for array in look_up(clip_rule, sample):
                 array.copy()  # reads the data; a view into the mapped file would not
         result[name] = lookups / (time.perf_counter() - started)
     result["growth"] = _memory("VmRSS") - before

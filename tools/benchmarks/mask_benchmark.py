@@ -21,9 +21,9 @@ from drivemim.masking.from_config import strategies_from_config
 from drivemim.registry import MASKS, MODELS
 from drivemim.town.rig import make_rig
 
-STRIDE = 16
+STRIDE = 16  # side of a patch, pixels
 SECONDS_BETWEEN_STEPS = 0.5
-METRES_PER_STEP = 4.0
+METRES_PER_STEP = 4.0  # that the car drives
 
 
 def synthetic_clips(
@@ -34,9 +34,9 @@ def synthetic_clips(
     Each track is visible in one camera and in every frame of it.
 
     Args:
-        clips: B.
-        steps: T.
-        boxes: M, per frame.
+        clips: number of clips.
+        steps: number of time steps.
+        boxes: number of boxes per frame.
         grid: number of rows and columns of patches.
         device: device of the clips.
         seed: seed of images and boxes.
@@ -58,7 +58,7 @@ def synthetic_clips(
     corners = np.concatenate([moving - half, moving + half], axis=-1).clip(0, [W, H, W, H])
     tracks = np.arange(clips * len(rig) * boxes).reshape(clips, 1, len(rig), boxes)
     times = (np.arange(steps) * SECONDS_BETWEEN_STEPS * 1e6).astype(np.int64)[None, :, None]
-    made = Clips(
+    synthetic = Clips(
         images_BTNHWC=torch.from_numpy(random.integers(0, 256, (*shape, H, W, 3), np.uint8)),
         intrinsics_BTN33=torch.from_numpy(intrinsics).float(),
         camera_to_clip_BTN44=torch.from_numpy(poses).float(),
@@ -72,7 +72,7 @@ def synthetic_clips(
         seeds_B=torch.arange(clips),
         tokens=tuple(tuple(("frame",) * len(rig) for _ in range(steps)) for _ in range(clips)),
     )
-    return made.to(device)
+    return synthetic.to(device)
 
 
 def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -132,8 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = torch.device(arguments.device)
     config = Config.fromfile(arguments.config).to_dict()
     strategies = {
-        name: MASKS.build({**each, "mask_ratio": arguments.ratio})
-        for name, each in strategies_from_config(config, arguments.config, arguments.only).items()
+        name: MASKS.build({**strategy, "mask_ratio": arguments.ratio})
+        for name, strategy in strategies_from_config(
+            config, arguments.config, arguments.only
+        ).items()
     }
     print(f"B={arguments.clips}, T=3, N=6, {arguments.boxes} boxes per frame, on {device}, "
           f"{torch.get_num_threads()} threads; median of {arguments.repeats}")  # fmt: skip

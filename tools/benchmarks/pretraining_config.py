@@ -1,4 +1,4 @@
-"""Reading of the pretraining configs that are measured."""
+"""Reading of the pretraining configs that the benchmarks measure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_pretraining_config(name: str, options: Mapping[str, Any] | None = None)
         options: dotted config keys to replace.
 
     Raises:
-        ConfigError: if it is wrong, or a detector's.
+        ConfigError: if the config is wrong, or is not that of a pretrainer.
     """
     config = load_config(name, options)
     if not is_pretrainer(config.get("model") or {}):

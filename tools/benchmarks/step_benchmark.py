@@ -104,15 +104,18 @@ def step_cost(
     counter = FlopCounterMode(display=False, custom_mapping={cpu_attention(): _attention_flops})
     with torch.no_grad(), counter:
         model(clips, mode="loss")
-    counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    counts = {
+        name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()
+    }
     flops = {
         part: sum(_flops_of(f"{type(model).__name__}.{name}", counts) for name in names)
         for part, names in PARTS.items()
         if part != "encoder"
     }
+    # The pretrainer calls methods of the encoder, not the module, so the counter does not list it:
+    # the encoder has the FLOPs that the other parts do not have.
+    flops["encoder"] = counts["Global"] - sum(flops.values())
     flops["total"] = counts["Global"]
-    # The encoder is not called as a module and not counted as one: it is the remainder.
-    flops["encoder"] = 2 * flops["total"] - sum(flops.values())
     return StepCost(
         gflops={name: count / frames / 1e9 for name, count in flops.items()},
         parameters={
@@ -125,12 +128,12 @@ def step_cost(
 
 
 def _flops_of(name: str, counts: Mapping[str, int]) -> int:
-    """Return the count of a module; of its outermost parts if it was not called itself."""
+    """Return the FLOPs of a module; if it was not called itself, those of its outermost parts."""
     if name in counts:
         return counts[name]
-    parts = [each for each in counts if each.startswith(f"{name}.")]
-    outermost = [each for each in parts if not any(each.startswith(f"{other}.") for other in parts)]
-    return sum(counts[each] for each in outermost)
+    parts = [part for part in counts if part.startswith(f"{name}.")]
+    outermost = [part for part in parts if not any(part.startswith(f"{other}.") for other in parts)]
+    return sum(counts[part] for part in outermost)
 
 
 def _attention_flops(
@@ -176,7 +179,7 @@ def _time_loading(cfg: Config, index: str, repeats: int) -> float:
             settings["index"] = index  # type: ignore[index]  # a ConfigDict
     batches = iter(Runner.build_dataloader(loader, seed=0))
     times = []
-    for _ in range(repeats + 1):  # the first opens the index
+    for _ in range(repeats + 1):  # the first repeat also opens the index, and is not counted
         begin = time.perf_counter()
         batch = next(batches)
         clips = batch["clips"] if isinstance(batch, dict) else batch

@@ -20,7 +20,7 @@ CAMERAS = (
 SCENES, SAMPLES, FRAMES, BOXES = 850, 34_149, 2_600_000, 1_170_000
 """Sizes of nuScenes trainval. Its 2.6 million sample_data rows include lidar and radar sweeps; here
 all of them are images, so that the index contains them all."""
-TRACK_LENGTH = 18
+TRACK_LENGTH = 18  # samples
 
 
 def write_tables(root: Path, scale: float) -> dict[str, int]:
@@ -51,6 +51,7 @@ def write_tables(root: Path, scale: float) -> dict[str, int]:
 
 
 def _token(kind: int, *parts: int) -> str:
+    """Return 32 hexadecimal digits: a number for the table, then up to three numbers of the row."""
     return f"{kind:02x}" + "".join(f"{part:010x}" for part in (*parts, 0, 0, 0)[:3])
 
 
@@ -114,7 +115,7 @@ def _write_small_tables(folder: Path, scenes: int, per_scene: int) -> None:
 
 
 def _chain(kind: int, scene: int, step: int, count: int, *more: int) -> dict[str, str]:
-    """Return ``prev`` and ``next`` of a row in a chain of ``count`` rows."""
+    """Return ``prev`` and ``next`` of row ``step`` in a chain of ``count`` rows."""
     return {
         "prev": _token(kind, scene, step - 1, *more) if step else "",
         "next": _token(kind, scene, step + 1, *more) if step + 1 < count else "",
@@ -137,7 +138,7 @@ def _sample_data(scenes: int, per_scene: int, sweeps: int) -> Iterable[dict[str,
     for scene in range(scenes):
         for camera, channel in enumerate(CAMERAS):
             for step in range(count):
-                # A sweep belongs to the next keyframe; sweeps after the last one belong to it.
+                # A sweep belongs to the next keyframe, or to the last one if none follows.
                 sample = min(-(-step // sweeps), per_scene - 1)
                 key = step % sweeps == 0
                 time = 500_000 * step // sweeps - 1_000 * camera

@@ -67,7 +67,7 @@ def measure(
 
 
 def _cost(step: Callable[[], None], model: nn.Module, device: str) -> tuple[float, float]:
-    """Return the seconds and the additional peak memory, GiB, of a step of a model."""
+    """Return the seconds of a model's step, and the peak memory that it adds, GiB."""
     if device == "cuda":
         step()  # the first step also loads libraries and kernels
         model.zero_grad()

@@ -1,4 +1,4 @@
-"""Inputs of a recipe's pretrainings, written to a file whose change makes their backbones stale."""
+"""A file with the inputs of a recipe's pretraining runs; if it changes, the runs are repeated."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WEIGHTS = ("load_from", "backbone_checkpoint", "checkpoint")
 
 
 def pretraining_inputs(work_dir: Path, name: str) -> Path:
-    """Return the path of a recipe's file."""
+    """Return the path of the file with the inputs of a recipe's pretraining runs."""
     return work_dir / "inputs" / f"pretrain-{name}.json"
 
 
 def write_pretraining_inputs(path: Path, config: Config, repository: Path) -> None:
-    """Write the whole config of a pretraining, and what is in the files that it reads.
+    """Write the part of a config that affects training, and hashes of the files that it names.
 
     Args:
         path: file to write.
@@ -39,6 +39,7 @@ def write_pretraining_inputs(path: Path, config: Config, repository: Path) -> No
 
 
 def _digest(path: Path) -> str:
+    """Hash a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -52,6 +53,6 @@ def _index_digest(path: Path) -> str:
     digest = hashlib.sha256()
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         digest.update(name.encode())
-        for part in column.buffers():
-            digest.update(b"" if part is None else part)
+        for buffer in column.buffers():
+            digest.update(b"" if buffer is None else buffer)
     return digest.hexdigest()

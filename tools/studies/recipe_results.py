@@ -27,7 +27,10 @@ Pairs = Mapping[tuple[int, int], float]
 def scores_of(
     study: RecipeStudy, results: Results, metric: str, fraction: float
 ) -> dict[str, Pairs]:
-    """Return a metric by recipe and seeds. Random initialisation is the same for every backbone."""
+    """Return a metric by recipe, then by seeds of backbone and fine-tuning; without NaN.
+
+    Random initialisation is one more recipe; its values are the same for every backbone.
+    """
     values = {
         (run.init.name, run.seed): metrics[metric]
         for run, metrics in results.items()
@@ -45,7 +48,7 @@ def scores_of(
 
 
 def differences(values: Pairs, control: Pairs) -> dict[tuple[int, int], float]:
-    """Return the differences of the pairs that both have."""
+    """Return values minus those of the control, for the pairs of seeds that both have."""
     return {key: values[key] - control[key] for key in values if key in control}
 
 
@@ -54,7 +57,7 @@ def over_backbones(pairs: Pairs) -> Estimate:
     by_backbone: dict[int, list[float]] = {}
     for (backbone, _), value in pairs.items():
         by_backbone.setdefault(backbone, []).append(value)
-    return estimate([statistics.mean(each) for each in by_backbone.values()])
+    return estimate([statistics.mean(values) for values in by_backbone.values()])
 
 
 def report(study: RecipeStudy, results: Results, seconds: Mapping[str, Sequence[float]]) -> str:
@@ -108,7 +111,7 @@ def plot(study: RecipeStudy, results: Results) -> Figure:
     One panel per metric and fraction; a row per recipe; a colour per backbone.
     """
     detector = study.detector
-    panels = [(metric, each) for metric in detector.metrics for each in detector.fractions]
+    panels = [(metric, fraction) for metric in detector.metrics for fraction in detector.fractions]
     names = [name for name in study.recipes if name != study.control_of(name)]
     figure = Figure(
         figsize=(1.5 + 3.6 * len(panels), 1.4 + 0.5 * max(1, len(names))), layout="constrained"
@@ -120,7 +123,7 @@ def plot(study: RecipeStudy, results: Results) -> Figure:
         for row, name in enumerate(names):
             pairs = differences(scores[name], scores[study.control_of(name)])
             for position, backbone in enumerate(study.backbones):
-                values = [100 * value for (each, _), value in pairs.items() if each == backbone]
+                values = [100 * value for (of, _), value in pairs.items() if of == backbone]
                 height = row - 0.1 + 0.1 * (position - (len(study.backbones) - 1) / 2)
                 color = LINE_COLORS[position % len(LINE_COLORS)]
                 axes.plot(values, [height] * len(values), ".", color=color, alpha=0.6, markersize=6)

@@ -2,8 +2,9 @@
 
 A recipe is a pretraining config with its number of iterations and options. Each is pretrained once
 per backbone seed, and a detector is fine-tuned from every backbone with every fine-tuning seed, and
-from random initialisation. Recipes are compared in pairs of the same two seeds. One backbone is a
-screen; a claim needs several, because backbones of one recipe differ as well.
+from random initialisation. Recipes are compared in pairs of the same two seeds. One backbone per
+recipe can only hint at a difference; a claim needs several, because backbones of one recipe differ
+as well.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from workflow.commands import (
 )
 from workflow.steps import Group, Step, seconds_of_completed
 
-SIDE_BY_SIDE = 2
+SIDE_BY_SIDE = 2  # runs at the same time
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,8 +49,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         config: path or name of the pretraining config.
         iterations: length of the pretraining.
         options: dotted config keys to replace.
-        control: recipe that this one is compared with; by default the study's. A recipe and its
-            placebo name each other here.
+        control: recipe that this one is compared with; by default the study's. A recipe that has a
+            placebo names it here.
     """
 
     config: str
@@ -117,37 +118,37 @@ def read_study(path: Path, **changes: Any) -> RecipeStudy:
 
     Args:
         path: a Python, JSON or YAML file with the attributes of :class:`RecipeStudy`. Names that
-            begin with an underscore are its own.
+            begin with an underscore are no settings, and ignored.
         changes: attributes that replace those of the file, unless they are None.
 
     Raises:
-        ConfigError: if the file cannot be read, or a setting is unknown or does not fit.
+        ConfigError: if the file cannot be read, or a setting is unknown or invalid.
     """
     if not path.is_file():
         raise ConfigError(f"there is no study {path}")
     with reading_errors(path):
         settings = Config.fromfile(str(path)).to_dict()
     settings |= {key: value for key, value in changes.items() if value is not None}
-    own = {key: value for key, value in settings.items() if not key.startswith("_")}
+    settings = {key: value for key, value in settings.items() if not key.startswith("_")}
     try:
-        study = msgspec.convert(own, RecipeStudy)
+        study = msgspec.convert(settings, RecipeStudy)
     except msgspec.ValidationError as error:
         unknown = re.search(r"unknown field `(\w+)`", str(error))
-        near = did_you_mean(unknown[1], _FIELDS) if unknown else ""
-        raise ConfigError(f"{path}: {error}{near}") from error
+        suggestion = did_you_mean(unknown[1], _FIELDS) if unknown else ""
+        raise ConfigError(f"{path}: {error}{suggestion}") from error
     _check(study, path)
     return study
 
 
 def _check(study: RecipeStudy, path: Path) -> None:
-    named = {f"recipes.{name}.control": study.control_of(name) for name in study.recipes}
-    for key, name in {"control": study.control, **named}.items():
+    controls = {f"recipes.{name}.control": study.control_of(name) for name in study.recipes}
+    for key, name in {"control": study.control, **controls}.items():
         if name not in study.recipes:
             raise ConfigError(
                 f"{path}: {key}={name!r} is not a recipe{did_you_mean(name, study.recipes)}"
             )
     for name, recipe in study.recipes.items():
-        Initialisation.parse(f"{name}=x")
+        Initialisation.parse(f"{name}=x")  # raises if the name cannot be that of an initialisation
         if recipe.iterations < 1:
             raise ConfigError(f"{path}: recipes.{name}.iterations must be at least 1")
     for key in ("backbones", "seeds"):
@@ -164,7 +165,7 @@ def check_recipes(study: RecipeStudy, repository: Path) -> None:
         repository: folder that paths are relative to.
 
     Raises:
-        ConfigError: if a config cannot be used, or no key of an option exists.
+        ConfigError: if a config cannot be used, or an option names a key that does not exist.
         DataError: if a split is not in the detector's index.
         FileNotFoundError: if an index or initial weights are missing.
     """
@@ -181,7 +182,7 @@ def check_recipes(study: RecipeStudy, repository: Path) -> None:
 
 
 def write_inputs(study: RecipeStudy, work_dir: Path, repository: Path) -> None:
-    """Write the settings and the data of every recipe's pretraining, which its steps read.
+    """Write a file per recipe with its settings and data; if it changes, its runs are repeated.
 
     Args:
         study: settings of the study.
@@ -208,7 +209,7 @@ def _pretraining_config(study: RecipeStudy, name: str, repository: Path) -> Conf
 def _config_of_run(
     config: str, iterations: int, options: Mapping[str, Any], repository: Path
 ) -> Config:
-    """Read a config with the options that a run of the study gives it."""
+    """Read a config with the length and options of a run, and check its schedule."""
     path, flags = _config(config, repository), _as_flags(options)
     check_two_phases(load_config(path, parse_options(flags)), config)
     cfg = load_config(path, parse_options([*two_phase_schedule(iterations), *flags]))
@@ -226,9 +227,9 @@ def pretraining_plan(study: RecipeStudy, work_dir: Path) -> list[Group]:
     runs = [(name, seed) for seed in study.backbones for name in study.recipes]
     groups: list[Group] = []
     for at in range(0, len(runs), SIDE_BY_SIDE):
-        together = runs[at : at + SIDE_BY_SIDE]
-        groups.append(tuple(_pretrain_step(study, *each, work_dir) for each in together))
-        groups.append(tuple(_export_step(study, *each, work_dir) for each in together))
+        side_by_side = runs[at : at + SIDE_BY_SIDE]
+        groups.append(tuple(_pretrain_step(study, *run, work_dir) for run in side_by_side))
+        groups.append(tuple(_export_step(study, *run, work_dir) for run in side_by_side))
     return groups
 
 
@@ -246,8 +247,8 @@ def pretraining_seconds(
         name: [pretraining_name(name, seed) for seed in study.backbones] for name in study.recipes
     }
     return {
-        name: list(seconds_of_completed(own, work_dir, repository=repository).values())
-        for name, own in steps.items()
+        name: list(seconds_of_completed(step_names, work_dir, repository=repository).values())
+        for name, step_names in steps.items()
     }
 
 
@@ -278,7 +279,7 @@ def label_study(
         without: recipe and seed of the backbones to leave out.
 
     Raises:
-        ConfigError: if a setting of the detector does not fit.
+        ConfigError: if a setting of the detector is invalid.
     """
     detector = study.detector
     backbones = [
@@ -327,7 +328,7 @@ def _pretrain_step(study: RecipeStudy, name: str, seed: int, work_dir: Path) -> 
         options=_as_flags({**study.options, **recipe.options}),
         reads=(f"{pretraining_inputs(work_dir, name)}",),
     )
-    # Times are compared: none gets more cores because nothing runs beside it.
+    # The times of the runs are compared: one that runs alone must not get more cores.
     return dataclasses.replace(step, side_by_side=SIDE_BY_SIDE)
 
 
@@ -348,6 +349,7 @@ def _export(work_dir: Path, name: str, seed: int) -> Path:
 
 
 def _config(name: str, repository: Path) -> Path:
+    """Return the path of a config, given as a path in the repository or as a shipped name."""
     path = repository / name
     return path if path.is_file() else find_config(name)
 
@@ -356,7 +358,7 @@ def _as_flags(options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return options as ``--cfg-options`` takes them.
 
     Raises:
-        ConfigError: for a value that the command line cannot hold.
+        ConfigError: if a value is a mapping, which the command line cannot express.
     """
     for key, value in options.items():
         if isinstance(value, Mapping):

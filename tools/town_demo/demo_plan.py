@@ -26,12 +26,13 @@ INITS = {"pretrained": "the pretrained backbone", "random": "random initialisati
 # The configs read the demo's index from this folder.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
 
+# Sources whose change makes the generated town stale.
 TOWN_SOURCES = ("drivemim/town", "drivemim/generated.py", "drivemim/cli/town.py")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """Sizes and lengths of the demo; README.md has its time.
+    """Sizes and lengths of the demo. README.md says how long it takes.
 
     Attributes:
         scenes: number of scenes of the town; at least 6 to have two in ``mini_val``.
@@ -44,7 +45,7 @@ class DemoSettings:
         finetune_iterations: iterations of fine-tuning each detector.
         seed: seed of the town and of every training.
         pictures: number of clips drawn in the report.
-        detections: number of images on which both detectors' results are drawn.
+        detections: number of images on which the detections of both detectors are drawn.
     """
 
     scenes: int = 10
@@ -115,7 +116,7 @@ def plan_demo(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                     # A separate process reads images while the model computes.
                     "train_dataloader.num_workers=1",
                     "train_dataloader.persistent_workers=True",
-                    *_moved(work_dir, "train_dataloader.dataset"),
+                    *_index_options(work_dir, "train_dataloader.dataset"),
                 ),
                 reads=TRAINING_SOURCES,
             ),
@@ -153,7 +154,7 @@ def _town_step(settings: DemoSettings, work_dir: Path) -> Step:
 
 
 def _finetune_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
-    start = f"backbone_checkpoint={work_dir / 'backbone.safetensors'}"
+    backbone = f"backbone_checkpoint={work_dir / 'backbone.safetensors'}"
     return train_step(
         f"finetune-{init}",
         f"Fine-tune a detector from {INITS[init]}",
@@ -163,8 +164,8 @@ def _finetune_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
         seed=settings.seed,
         options=(
             skip_validation(settings.finetune_iterations),
-            *((start,) if init == "pretrained" else ()),
-            *_moved(work_dir, "train_dataloader.dataset.dataset", "val_dataloader.dataset"),
+            *((backbone,) if init == "pretrained" else ()),
+            *_index_options(work_dir, "train_dataloader.dataset.dataset", "val_dataloader.dataset"),
         ),
         reads=TRAINING_SOURCES,
     )
@@ -178,7 +179,7 @@ def _test_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
         last_checkpoint(work_dir / f"finetune-{init}", settings.finetune_iterations),
         work_dir / f"results-{init}.json",
         work_dir=work_dir / f"test-{init}",
-        options=_moved(work_dir, "test_dataloader.dataset"),
+        options=_index_options(work_dir, "test_dataloader.dataset"),
         reads=TEST_SOURCES,
         show_dir=work_dir / f"detections-{init}",
         show_count=settings.detections,
@@ -186,7 +187,7 @@ def _test_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
 
 
 def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> Step:
-    moved = _moved(work_dir, "train_dataloader.dataset")
+    options = _index_options(work_dir, "train_dataloader.dataset")
     folder = work_dir / "pictures"
     return Step(
         name="pictures",
@@ -194,7 +195,7 @@ def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> 
         command=(
             *("tools/visualize.py", PRETRAIN_CONFIG, f"{checkpoint}", "--out", f"{folder}"),
             *("--clips", f"{settings.pictures}", "--scenes", "mini_val"),
-            *(("--cfg-options", *moved) if moved else ()),
+            *(("--cfg-options", *options) if options else ()),
         ),
         reads=("drivemim/visualization", "drivemim/cli/visualize.py"),
         writes=tuple(
@@ -206,8 +207,13 @@ def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> 
     )
 
 
-def _moved(work_dir: Path, *datasets: str) -> tuple[str, ...]:
-    """Return options that set the index path of the configs' data sets if it is not the default."""
+def _index_options(work_dir: Path, *datasets: str) -> tuple[str, ...]:
+    """Return options that set the index of data sets, none if the configs already have this one.
+
+    Args:
+        work_dir: folder of the demo, which contains the index.
+        datasets: dotted config keys of the data sets.
+    """
     if work_dir == DEFAULT_WORK_DIR:
         return ()
     index = f"{work_dir / 'town.arrow'}"

@@ -45,16 +45,16 @@ from workflow.steps import StepResult
 
 Metrics = Mapping[str, float]
 
-COMPARED = "drivemim/mAP50"
+COMPARED_METRIC = "drivemim/mAP50"
 TOO_SHORT = "A quick demo is too short to compare the two."
 
-HEADLINES = {
+AP_ROWS = {
     "drivemim/pedestrian_AP": "pedestrian",
     "drivemim/vehicle_AP": "vehicle",
     "drivemim/mAP": "mean",
     "drivemim/mAP50": "mean, AP50",
 }
-TRUST = {
+ERROR_ROWS = {
     "drivemim/pedestrian_LAMR": "pedestrian, log-average miss rate",
     "drivemim/pedestrian_ECE": "pedestrian, calibration error",
     "drivemim/vehicle_ECE": "vehicle, calibration error",
@@ -110,7 +110,8 @@ class Outcome:
 def read_outcome(work_dir: Path) -> Outcome:
     """Compare the detectors' mAP50, read from the results in ``work_dir``."""
     pretrained, random = (
-        read_metrics(work_dir / f"results-{init}.json").get(COMPARED, math.nan) for init in INITS
+        read_metrics(work_dir / f"results-{init}.json").get(COMPARED_METRIC, math.nan)
+        for init in INITS
     )
     gain = pretrained - random
     numbers = f"mAP50 {_percent(pretrained)} % against {_percent(random)} %"
@@ -146,8 +147,8 @@ def _score_parts(initialisations: Mapping[str, Metrics]) -> list[ReportPart]:
     names = list(initialisations)
     keys = list(dict.fromkeys(key for metrics in initialisations.values() for key in metrics))
     distances = [key for key in keys if _DISTANCE.match(key)]
-    chart = ap_bars(initialisations, list(HEADLINES), list(HEADLINES.values()))
-    rows = [_score_row(label, key, initialisations) for key, label in HEADLINES.items()]
+    chart = ap_bars(initialisations, list(AP_ROWS), list(AP_ROWS.values()))
+    rows = [_score_row(label, key, initialisations) for key, label in AP_ROWS.items()]
     distance_rows = []
     for key in distances:
         match = _DISTANCE.match(key)
@@ -183,10 +184,10 @@ def _detection_parts(work_dir: Path) -> list[ReportPart]:
 def _failure_parts(
     initialisations: Mapping[str, Metrics], curves: DetectorCurves
 ) -> list[ReportPart]:
-    named = {f"from {name}": metrics for name, metrics in initialisations.items()}
-    rows = [_score_row(label, key, initialisations)[:-1] for key, label in TRUST.items()]
+    detectors = {f"from {name}": metrics for name, metrics in initialisations.items()}
+    rows = [_score_row(label, key, initialisations)[:-1] for key, label in ERROR_ROWS.items()]
     return [
-        Table(["", *named, "difference"], rows, "Percent; lower is better."),
+        Table(["", *detectors, "difference"], rows, "Percent; lower is better."),
         Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
         Chart(
             figure_svg(miss_rate_chart(curves, CLASSES)),
@@ -200,7 +201,7 @@ def _failure_parts(
         ),
         *(
             Chart(
-                figure_svg(slice_bars(named, name)),
+                figure_svg(slice_bars(detectors, name)),
                 f"AP50 of {name}s in slices of the data; slices without objects are left out.",
             )
             for name in CLASSES
@@ -209,6 +210,10 @@ def _failure_parts(
 
 
 def _score_row(label: str, key: str, initialisations: Mapping[str, Metrics]) -> list[str]:
+    """Return a table row: label, value of each detector, difference, number of objects.
+
+    The number of objects is "-" unless the metric is an AP.
+    """
     values = [metrics.get(key, math.nan) for metrics in initialisations.values()]
     # Use the rounded numbers as shown; adding 0 turns -0.0 into 0.0.
     difference = round(100 * values[0], 1) - round(100 * values[-1], 1) + 0.0

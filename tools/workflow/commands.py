@@ -93,9 +93,10 @@ def train_step(
 def two_phase_schedule(iterations: int) -> tuple[str, ...]:
     """Return ``--cfg-options`` for a training of N iterations: warm-up, then decay.
 
-    The warm-up lasts a twelfth, but at least 2 iterations of 3 or more: it is not in proportion to
-    the config's own, as that of ``--iterations`` is. A checkpoint is written every 100 iterations.
-    The config must have exactly two schedulers: see :func:`check_two_phases`.
+    The warm-up lasts a twelfth of the training. A training of 3 iterations or more has a warm-up of
+    at least 2. Unlike ``tools/train.py --iterations``, this ignores how long the config's own
+    warm-up is. A checkpoint is written every 100 iterations. The config must have exactly two
+    schedulers: see :func:`check_two_phases`.
 
     Args:
         iterations: length of the training.

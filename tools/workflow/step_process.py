@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-LAST_LINES = 15
+LAST_LINES = 15  # of the log, in the message of a failed command
 _LOG_PREFIX = re.compile(r"^[\d/-]+ [\d:,]+ - \S+ - [A-Z]+ - ")
 _COUNT = re.compile(r"\d+/\d+ [a-z]")
 _NUMBER_OF = re.compile(r"\b(eta|loss):\s*(\S+)")
@@ -33,8 +33,12 @@ class StepProcess:
         command: script and arguments, without the interpreter.
         log_path: path of the log, relative to the repository.
         repository: folder to run in.
-        threads: number of threads that it may use.
-        lock: open file that the command inherits, so it stays locked even if this process dies.
+        threads: number of threads that the command may use.
+        lock: open and locked file. The command inherits it, so it stays locked until the command
+            ends, even if this process dies.
+
+    Attributes:
+        latest: latest progress that the command reported.
     """
 
     def __init__(
@@ -53,8 +57,8 @@ class StepProcess:
         self.latest = "starting"
         self._began = time.monotonic()
         self._ended: float | None = None
-        whole = repository / log_path
-        whole.parent.mkdir(parents=True, exist_ok=True)
+        full_path = repository / log_path
+        full_path.parent.mkdir(parents=True, exist_ok=True)
         environment = {
             # On shared cores, threads that spin while they wait are many times slower.
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -75,10 +79,11 @@ class StepProcess:
             pass_fds=(lock.fileno(),),
         )
         self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, args=(whole,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(full_path,), daemon=True)
         self._reader.start()
 
     def _read(self, log: Path) -> None:
+        """Copy the command's output to its log, and remember the last lines and the progress."""
         assert self._process.stdout is not None
         with log.open("w") as file:
             file.write(f"$ python {shlex.join(self.command)}\n")
@@ -89,25 +94,25 @@ class StepProcess:
                 self.latest = parse_progress(line) or self.latest
 
     def seconds(self) -> float:
-        """Return how many seconds it has been running, or ran."""
+        """Return how many seconds the command has run: until now, or until it ended."""
         return (self._ended or time.monotonic()) - self._began
 
     def alive(self) -> bool:
-        """Return whether it is running."""
+        """Return whether the command is running."""
         if self._process.poll() is None:
             return True
         self._ended = self._ended or time.monotonic()
         return False
 
     def failed(self) -> bool:
-        """Return whether it ended with an exit code other than 0."""
+        """Return whether the command ended with an exit code other than 0."""
         return self._process.poll() not in (None, 0)
 
     def check(self) -> None:
         """Raise an error if the command failed.
 
         Raises:
-            StepFailedError: if it failed; the message contains the end of its log.
+            StepFailedError: if the command failed; the message contains the end of its log.
         """
         if self.failed():
             self._reader.join(timeout=5)
@@ -133,7 +138,8 @@ class StepProcess:
 def parse_progress(line: str) -> str:
     """Return a short form of a log line's progress; empty if it reports no progress.
 
-    An MMEngine line is reduced to position, time left and loss. A counting line is kept.
+    A line of MMEngine is reduced to iterations, time left and loss. A line that begins with a count
+    ("20/80 images") is kept, up to 90 characters.
     """
     text = _LOG_PREFIX.sub("", line.replace("\r", "\n").strip().split("\n")[-1])
     position = _POSITION.search(text)

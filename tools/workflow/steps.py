@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 from drivemim.files import ensure_folder, write_bytes
 from workflow.step_process import StepFailedError, StepProcess
 
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 5.0  # of progress
 
 LogLine = Callable[[str], None]
 
@@ -39,7 +39,7 @@ class Step:
         folder: folder of this step alone. It is removed before a rerun, because leftovers beyond
             ``writes`` (a training's other checkpoints) would be picked up again.
         side_by_side: number of steps that the CPU cores are divided among, even if this one runs
-            alone; None for those that run at the same time.
+            alone; None to divide them among the steps that run at the same time.
     """
 
     name: str
@@ -61,8 +61,8 @@ class StepResult:
 
     Attributes:
         step: the step.
-        seconds: duration of this run with the interrupted ones that it continued, or of the
-            earlier run that was kept.
+        seconds: duration of the step, including interrupted runs that it continued; of the earlier
+            run if its result was kept.
         skipped: whether an earlier run's result was kept.
     """
 
@@ -82,8 +82,8 @@ def run_cli(
 ) -> list[StepResult]:
     """Run a plan as a command line program: print progress, and exit with an error on failure.
 
-    ``name`` is that of the program, and prefixes its error messages. The other arguments are those
-    of :func:`run_plan`.
+    ``name`` is the name of the program, which prefixes its error messages. For the other arguments
+    see :func:`run_plan`.
 
     Raises:
         SystemExit: 1 if a command failed or ``work_dir`` is a file or read-only, 130 or 143 if
@@ -134,7 +134,7 @@ def run_plan(
         StepFailedError: if a command fails.
     """
     results: list[StepResult] = []
-    chain = ""
+    chain = ""  # hash of all earlier groups; stays empty if ``independent``
     number, total = 0, sum(len(group) for group in plan)
     hashes = _SourceHashes(repository)
     for group in plan:
@@ -164,9 +164,10 @@ def run_plan(
 
 
 def completed_steps(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[str]:
-    """Return the names of an independent plan's steps whose results exist and are not stale.
+    """Return the names of the steps whose results exist and are not stale.
 
-    :func:`run_plan` runs it with ``independent``, in the same ``work_dir`` and ``repository``.
+    The steps are those of a plan that :func:`run_plan` ran with ``independent``, in the same
+    ``work_dir`` and ``repository``.
     """
     hashes = _SourceHashes(repository)
     stamps = _stamps([step.name for step in steps], work_dir, repository)
@@ -180,9 +181,10 @@ def completed_steps(steps: Sequence[Step], work_dir: Path, *, repository: Path) 
 def seconds_of_completed(
     names: Sequence[str], work_dir: Path, *, repository: Path
 ) -> dict[str, float]:
-    """Return how long steps took, by name; those that never ended or are being repeated have none.
+    """Return how long the finished ones of some steps took, in seconds, by name.
 
-    :func:`run_plan` runs them in the same ``work_dir`` and ``repository``.
+    The steps are those of a plan that :func:`run_plan` ran in the same ``work_dir`` and
+    ``repository``. A step that is being repeated is not finished.
     """
     stamps = _stamps(names, work_dir, repository)
     return {
@@ -210,6 +212,7 @@ class _SourceHashes:
 
 
 def _key(step: Step, chain: str, hashes: _SourceHashes) -> str:
+    """Return the hash of what a step depends on: earlier groups, its command and its sources."""
     parts = [chain, *step.command, *(hashes[name] for name in step.reads)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -218,9 +221,9 @@ class _Stamp:
     """The record of a step's last run.
 
     Attributes:
-        key: hash of the step's command and sources.
-        seconds: duration, with that of interrupted runs of the same key that it continued.
-        finished: whether it ended.
+        key: hash of what the run depended on: see ``_key``; empty if there was no run.
+        seconds: duration of the run, including interrupted runs of the same key that it continued.
+        finished: whether the run ended without an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -230,9 +233,9 @@ class _Stamp:
         self.finished = False
         self._before = 0.0  # seconds of interrupted runs
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            known = json.loads(path.read_text())
-            self.key, self.seconds = str(known["key"]), float(known["seconds"])
-            self.finished = bool(known["finished"])
+            recorded = json.loads(path.read_text())
+            self.key, self.seconds = str(recorded["key"]), float(recorded["seconds"])
+            self.finished = bool(recorded["finished"])
 
     def exists(self) -> bool:
         return self.path.exists()
@@ -241,9 +244,12 @@ class _Stamp:
         return self.finished and self.key == key
 
     def begin(self, key: str, *, fresh: bool) -> None:
-        """Record that the step has started; an interrupted run's leftovers belong to ``key``."""
-        goes_on = self.key == key and not self.finished and not fresh
-        self._before = self.seconds if goes_on else 0.0
+        """Record that a run with ``key`` has started.
+
+        It continues an interrupted run of the same key, unless ``fresh``, and adds its seconds.
+        """
+        continues = self.key == key and not self.finished and not fresh
+        self._before = self.seconds if continues else 0.0
         self.key, self.finished = key, False
         self.spend(0.0)
 
@@ -262,7 +268,7 @@ class _Stamp:
 
 
 def _stamps(names: Sequence[str], work_dir: Path, repository: Path) -> list[_Stamp]:
-    """Return the records of the last runs of steps, by their names."""
+    """Return the records of the last runs of the steps with these names, in the same order."""
     return [_Stamp(repository / work_dir / "stamps" / f"{name}.json") for name in names]
 
 
@@ -282,7 +288,8 @@ def _lock(step: Step, stamp: Path) -> IO[bytes]:
     """Lock a file; the lock lasts while the file is open here or in a command that inherits it.
 
     Raises:
-        StepFailedError: if it is locked. Two commands in one folder would mix their checkpoints.
+        StepFailedError: if the file is locked: another process runs the step. Two commands in one
+            folder would mix their checkpoints.
     """
     path = stamp.with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -299,7 +306,7 @@ def _lock(step: Step, stamp: Path) -> IO[bytes]:
 
 
 def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
-    """Remove only the results that an earlier run of this step left."""
+    """Remove the results that an earlier run of this step left, and nothing else."""
     root = (repository / work_dir).resolve()
     for path in (step.folder,) if step.folder else step.writes:
         path = (repository / path).resolve()
@@ -339,7 +346,7 @@ def _run_side_by_side(
                     if process.latest != shown[i] and process.alive():
                         shown[i] = process.latest
                         log(f"      {_clock(process.seconds())}  {process.name}: {process.latest}")
-                    stamps[i].spend(process.seconds())  # this process may be killed
+                    stamps[i].spend(process.seconds())  # now: this process may be killed later
         for process in running:
             process.check()
     finally:

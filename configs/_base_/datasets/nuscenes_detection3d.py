@@ -8,11 +8,11 @@ custom_imports = dict(
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width
-# Like the official evaluation: at least one lidar or radar point, within the class's range (the
-# default of FrameDetection3D). Objects that it counts but that a camera cannot see are ignored in
-# training only.
+# Like the official evaluation, count objects with at least one lidar or radar point and within the
+# class's range (a default of FrameDetection3D). Objects that the evaluation counts but that are
+# hardly visible in the image are ignored in training only. In pixels of 1600x900 images.
 filters = dict(
-    min_visibility=2,
+    min_visibility=2,  # nuScenes' level 2: 40 to 60 % visible
     min_width=4.0,
     min_height=4.0,
     min_points=1)
@@ -57,6 +57,7 @@ val_dataloader = dict(
         test_mode=True))
 test_dataloader = val_dataloader
 
-# During training, all headings may still be wrong; only a test rejects such results.
+# headings: reject results whose headings contradict the velocities, as those of a detector may do
+# early in training. So validation does not check this; the test does.
 val_evaluator = dict(type='drivemim.NuScenesDetection', headings=False)
 test_evaluator = dict(type='drivemim.NuScenesDetection', plots=True)

@@ -9,7 +9,7 @@ model = dict(
     backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False),
     # Half the size of MMDetection's anchors, and taller ones: pedestrians are small and upright.
     rpn_head=dict(anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.5])),
-    # MMEngine replaces lists as a whole: these are MMDetection's, with what differs.
+    # MMEngine replaces lists as a whole, so copy MMDetection's list and change what differs.
     roi_head=dict(bbox_head=[
         {**each, 'num_classes': 2} for each in _base_.model.roi_head.bbox_head]),
     # Objects that the filters exclude are ignored, not treated as background.

@@ -1,6 +1,6 @@
 # DINO (the DETR) with MMDetection's ResNet-50 and four feature levels. Configs that use it list
 # 'drivemim.models.heads' in custom_imports.
-# With import_module, because MMEngine would read an import of its package as one of a lazy config.
+# import_module, because MMEngine takes a config that imports other packages for a lazy config.
 from importlib import import_module
 
 # Read by drivemim/training/start_weights.py: an export or another checkpoint; None: random weights.

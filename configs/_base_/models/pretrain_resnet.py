@@ -27,7 +27,7 @@ model = dict(
         num_heads=8,
         attention_scope='frame',
         attention_init='mimetic',  # similar to trained attention: https://arxiv.org/abs/2305.09828
-        # The decoder fills in in_channels: those of the encoder's maps.
+        # The decoder sets in_channels to those of the encoder's maps.
         neck=dict(type='mmdet.FPN', out_channels=256, num_outs=3)),
     # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.
     target=dict(type='NormalizedPixels', eps=0.05),

@@ -8,7 +8,8 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.05),
-    # 1.0 is no layer-wise decay; norms and biases have no weight decay.
+    # With a decay_rate of 1.0, all layers have the same learning rate; LayerDecay also exempts norms
+    # and biases from weight decay.
     constructor='drivemim.LayerDecay',
     paramwise_cfg=dict(decay_rate=1.0),
     clip_grad=dict(max_norm=10.0))

@@ -25,7 +25,7 @@ def test_ignored_boxes_are_not_objects(put_coco, field, value, expected):
     assert [box.crowd for box in found] == [expected, False]
 
 
-def test_an_ignored_annotation_is_neither_taught_nor_counted(put_coco, put_images, tmp_path):
+def test_an_ignored_annotation_is_neither_trained_on_nor_counted(put_coco, put_images, tmp_path):
     put_images("0.jpg")
     coco = put_coco("labels.json", ["0.jpg"], [{**BOX, "ignore": 1}, {"bbox": [9, 9, 5, 5]}])
     out = build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
@@ -90,7 +90,7 @@ def test_cocovid_gives_sequences_and_tracks(put_coco, put_images, tmp_path):
     assert index.frames.next.tolist() == [1, -1, -1]
 
 
-def test_sequence_and_frame_win_over_video_id_and_frame_id(put_coco):
+def test_sequence_and_frame_take_precedence_over_video_id_and_frame_id(put_coco):
     path = put_coco(
         "labels.json",
         [
@@ -104,7 +104,7 @@ def test_sequence_and_frame_win_over_video_id_and_frame_id(put_coco):
 
 
 def test_an_instance_outside_a_video_is_not_a_track(put_coco, caplog):
-    """It may count the objects of one image: 1 here and 1 there are different cars."""
+    """It may number the objects of each image: instance 1 of two images is two different cars."""
     path = put_coco("labels.json", ["0.jpg"], [{**BOX, "instance_id": 1}])
     assert boxes(path)[0].track == ""
     assert "instance_id is not read for images without video_id" in caplog.text
@@ -147,7 +147,7 @@ def test_invalid_files_are_refused(put_coco, image, annotations, sections, messa
 
 
 def test_boxes_that_are_cut_or_left_out_are_counted(put_coco, caplog):
-    """40 x 30 pixels; a pixel beyond the border is rounding, ten are not."""
+    """In an image of 40 x 30 pixels, one pixel beyond the border is rounding, ten are not."""
     found = [[0, 0, 41, 31], [30, 20, 20, 10], [5, 5, 0, 3], [-2, 0, 9, 9]]
     path = put_coco("labels.json", ["0.jpg"], [{"bbox": box} for box in found])
     read_coco(path)
@@ -160,7 +160,7 @@ def test_boxes_that_are_cut_or_left_out_are_counted(put_coco, caplog):
 
 
 def test_copies_of_a_box_are_counted(put_coco, caplog):
-    """Of another category, image, or a crowd over it, a box is no copy."""
+    """A box of another category or image, or a crowd in the same place, is no copy."""
     found = [BOX, {**BOX, "iscrowd": 1}, {**BOX, "category_id": 2}, {**BOX, "image_id": 1}]
     path = put_coco("labels.json", ["0.jpg", "1.jpg"], [*found, BOX, BOX])
     assert len(boxes(path)) == 5
@@ -200,7 +200,7 @@ def test_real_files_have_no_field_that_is_not_read(real_data, caplog):
     assert caplog.messages == []
 
 
-def test_a_category_that_no_class_map_knows_is_named_when_indexing(
+def test_a_category_without_a_class_is_reported_when_indexing(
     put_coco, put_images, tmp_path, caplog
 ):
     put_images("0.jpg")

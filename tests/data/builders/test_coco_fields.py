@@ -15,7 +15,7 @@ BOX = {"bbox": [1, 2, 3, 4]}
 
 
 def change(path, old, new):
-    """Replace text of a file that JSON's own writer would not write so."""
+    """Replace text in a JSON file by text that Python's ``json`` would not write."""
     content = path.read_text()
     assert old in content
     path.write_text(content.replace(old, new))
@@ -31,7 +31,7 @@ def test_files_of_windows_have_the_same_boxes(put_coco, encoding):
 
 
 def test_numbers_as_text_and_as_floats_are_numbers(put_coco):
-    """As pandas writes a column of numbers that has a gap, and JavaScript a form's fields."""
+    """pandas writes integers of a column with gaps as floats; JavaScript writes fields as text."""
     path = put_coco(
         "labels.json",
         [{"id": "7", "file_name": "0.jpg", "width": "40", "height": 30.0, "frame": 3.0}],
@@ -43,7 +43,7 @@ def test_numbers_as_text_and_as_floats_are_numbers(put_coco):
     assert parsed.boxes_of(7) == (("pedestrian", (1, 2.5, 4, 6.5), "5", False),)
 
 
-def test_constants_count_as_missing_where_that_can_be(put_coco, caplog):
+def test_nan_counts_as_missing_in_optional_fields(put_coco, caplog):
     path = put_coco("labels.json", ["0.jpg"], [{**BOX, "area": "X", "track_id": "X"}])
     change(path, '"X"', "NaN")
     assert read_coco(path).boxes_of(0) == (("car", (1, 2, 4, 6), "", False),)
@@ -113,7 +113,7 @@ def test_a_missing_size_or_name_is_refused(put_coco):
         ('{"images": [{"id": 1, "file_name": "\u00e9"}]}'.encode("latin1"), "it is not UTF-8"),
     ],
 )  # fmt: skip
-def test_other_files_are_refused_in_a_sentence(tmp_path, content, message):
+def test_json_files_that_are_no_coco_files_are_refused(tmp_path, content, message):
     path = tmp_path / "labels.json"
     path.write_bytes(content)
     if message is None:  # what is not read may be anything
@@ -151,7 +151,7 @@ def test_exchanged_width_and_height_are_named(put_coco, put_images, tmp_path):
 
 
 def test_the_category_of_a_roboflow_project_needs_no_class(put_coco, put_images, tmp_path):
-    """Number 0 is of the whole project, has no box, and may have the name of a class."""
+    """Roboflow's category 0 stands for the project: without boxes, perhaps with a class's name."""
     put_images("0.jpg")
     for project in ("street-scenes", "car"):
         categories = [
@@ -192,8 +192,8 @@ def test_a_category_with_boxes_needs_a_class(put_coco, put_images, tmp_path, nam
     assert message in str(caught.value)
 
 
-def test_single_images_among_videos_are_of_no_video(put_coco):
-    """Converters of joint sets of images and videos give the images -1."""
+def test_a_video_id_of_minus_one_means_no_video(put_coco):
+    """Converters that join data sets of images and videos give it to the single images."""
     path = put_coco(
         "labels.json",
         [{"file_name": "a/0.jpg", "video_id": 1, "frame_id": 0},
@@ -210,7 +210,7 @@ def test_single_images_among_videos_are_of_no_video(put_coco):
 
 
 def test_videos_may_be_named_by_text(put_coco):
-    """BDD100K's videos have names for ids, some of which begin with a dash elsewhere."""
+    """The video ids of BDD100K are names; in other data sets, some begin with a dash."""
     path = put_coco(
         "labels.json",
         [{"file_name": "0.jpg", "video_id": "b1c66a42-6f7d68ca", "frame_id": 4},

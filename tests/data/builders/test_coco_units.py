@@ -13,7 +13,7 @@ def _put(put_coco, boxes, width=40, height=30):
 
 
 def test_boxes_written_as_centres_are_refused(put_coco):
-    """Three of 25 boxes end at the right border, where half of their width more is outside."""
+    """Read as x, y, width, height, three of 25 boxes reach out of the image; as centres, none."""
     boxes = [[35, 15, 10, 8]] * 3 + [[12, 12, 6, 6 + number / 10] for number in range(22)]
     message = (
         r"3 of 25 boxes reach out of their images, first in 0\.jpg; is bbox centre x, centre y, "
@@ -24,32 +24,32 @@ def test_boxes_written_as_centres_are_refused(put_coco):
 
 
 def test_a_few_boxes_that_reach_out_are_a_warning_with_other_readings(put_coco, caplog):
-    """The box at x = 0 has its left half outside if x is its centre."""
+    """As a centre, x = 0 would leave the left half of a box outside: centres fit no better."""
     boxes = [[35, 15, 10, 8]] * 3 + [[0, 12, 6, 6 + number / 10] for number in range(22)]
     read_coco(_put(put_coco, boxes))
-    # 35 > 10, and 12 > 6 + number / 10: reversed as corners. 0 - 3 is 3 pixels outside.
+    # As corners, x2 < x1 (10 < 35, 6 < 12). As centres, x - width / 2 = 0 - 3 is outside.
     assert (
         "3 of 25 boxes reach out of their images, first in 0.jpg; 25 would as x1, y1, x2, y2,"
         in (caplog.text)
     )
     assert ", and 22 would as centre x, centre y, width, height." in caplog.text
     caplog.clear()
-    # 3 of 101 boxes are less than 3 %.
+    # 3 of 101 boxes are less than 3 %: a warning, no error.
     boxes = [[35, 15, 10, 8]] * 3 + [[12, 12, 6, 6 + number / 100] for number in range(98)]
     read_coco(_put(put_coco, boxes))
     assert ", and 0 would as centre x, centre y, width, height." in caplog.text
 
 
 def test_boxes_of_images_twice_as_large_are_named(put_coco):
-    """Of 40 x 30 pixels made 20 x 15, without the boxes; as x1, y1, x2, y2 they are reversed."""
+    """The images were reduced from 40 x 30 to 20 x 15 pixels, the boxes were not."""
     boxes = [[26, 10, 13, 8], [20, 18, 10, 9], [16, 2, 8, 5], [2, 2, 6, 6]]
     with pytest.raises(ValueError, match=r"3 of 4 boxes reach out.*All would fit divided by 2: if"):
         read_coco(_put(put_coco, boxes, 20, 15))
-    # Up to 24 of 20 pixels: 1.2 times the image, as after a reduction by 1.25.
+    # The boxes reach to 24 of 20 pixels, 1.2 times the width: as after a reduction by 1.25.
     boxes = [[19, 10, 5, 3], [18, 9, 5, 3], [18, 8, 5, 3]]
     with pytest.raises(ValueError, match=r"All would fit divided by 1\.25: if"):
         read_coco(_put(put_coco, boxes, 20, 15))
-    # 33 of 20 pixels is 1.65 times the image: no usual factor.
+    # The boxes reach to 33 of 20 pixels, 1.65 times the width: no usual factor of reduction.
     with pytest.raises(ValueError, match=r"3 of 3 boxes .* width, height\. Give bbox as x, y, w"):
         read_coco(_put(put_coco, [[25, 10, 8, 3], [24, 9, 8, 3], [24, 8, 8, 3]], 20, 15))
 

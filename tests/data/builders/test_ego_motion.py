@@ -72,7 +72,7 @@ def test_headings_below_45_degrees_as_xyzw_are_refused(headings, seconds):
 
 
 def test_short_scenes_are_evidence_together():
-    """Each is 4 m long; one that stands tells nothing."""
+    """Each scene is 4 m long. A scene in which the ego stands is no evidence."""
     short = _drive((0, 0), 0.4, as_xyzw=True)
     _check(short)
     with pytest.raises(DataError, match="the ego drives backwards in the whole recording"):

@@ -202,7 +202,7 @@ def test_linked_folders_are_sequences_and_circles_end(tmp_path):
          "annotation 5 has a box -4 wide and 2 high"),
     ],
 )  # fmt: skip
-def test_values_that_cannot_be_meant_are_named(tmp_path, images, annotations, problem):
+def test_implausible_values_are_refused_by_name(tmp_path, images, annotations, problem):
     _image(tmp_path / "0.jpg")
     _image(tmp_path / "1.jpg")
     coco = _coco(tmp_path / "boxes.json", images, annotations)
@@ -267,7 +267,7 @@ def test_a_coco_file_with_another_size_than_the_image_has_is_refused(tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    """Root reads what it likes, so the refusal is the test's own where it runs as root."""
+    """The root user can read every folder, so the test raises the error itself."""
     for name in ("a/0.jpg", "locked/1.jpg"):
         _image(tmp_path / "drives" / name)
     locked = tmp_path / "drives" / "locked"

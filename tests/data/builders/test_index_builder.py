@@ -33,7 +33,7 @@ def builder(tmp_path):
 
 @pytest.fixture
 def scene(builder):
-    """A scene of one camera, of an ego that turns to the left on the spot within a second."""
+    """A scene with one camera, whose ego turns left on the spot within one second."""
     scene = builder.add_scene("monday", split="train", description="rain")
     scene.add_poses(
         [START, START + 1_000_000], [[5, 2, 0, 1, 0, 0, 0], [5, 2, 0, HALF, 0, 0, HALF]]
@@ -211,7 +211,7 @@ def test_a_wrong_value_is_refused_at_the_call(builder, scene, name):
     with pytest.raises((DataError, FileNotFoundError, TypeError), match=message) as error:
         call(builder, scene)
     assert "\n" not in str(error.value)
-    # Nothing of it stays.
+    # The refused call has added nothing.
     assert len(scene.frames["front"]) == 3
     assert len(scene.boxes) == 0
 

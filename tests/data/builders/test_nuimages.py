@@ -80,7 +80,7 @@ def test_every_box_is_the_devkits(index, devkit):
     assert compared == len(devkit.object_ann) == 7
 
 
-def test_of_several_attributes_the_one_nuscenes_has_counts(index):
+def test_of_several_attributes_the_one_that_nuscenes_has_is_taken(index):
     names = [*index.attributes, None]
     found = {
         token: names[index.boxes.attribute[box]] for box, token in enumerate(index.boxes.token)

@@ -162,7 +162,7 @@ def test_a_missing_row_is_an_error_that_names_table_and_token(tables, write, tmp
         ("sample_data", "width", 0, "is an image without a width or a height"),
     ],
 )
-def test_values_that_cannot_be_meant_are_named(
+def test_implausible_values_are_refused_by_name(
     tables, write, tmp_path, table, column, value, problem
 ):
     cameras = {each["token"] for each in tables["sensor"] if each["modality"] == "camera"}
@@ -180,7 +180,7 @@ def test_values_that_cannot_be_meant_are_named(
         build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow", missing_images="ignore")
 
 
-def test_a_row_that_is_there_twice_is_named(tables, write, tmp_path):
+def test_a_duplicate_row_is_refused_by_token(tables, write, tmp_path):
     tables["sample_annotation"].append(tables["sample_annotation"][1])
     token, root = tables["sample_annotation"][1]["token"], write(tables)
     with pytest.raises(ValueError, match=rf"sample_annotation\.json has the row '{token}' more"):
@@ -284,7 +284,7 @@ def test_an_index_older_than_its_tables_says_how_to_rebuild(tables, write, tmp_p
     build_nuscenes_index(root, "v1.0-mini", out)
     FrameIndex.open(out)
     table = root / "v1.0-mini" / "sample_annotation.json"
-    # As long as before, and its time later or earlier: what it holds is what counts.
+    # The changed table has the same length, and a later or earlier time: its content decides.
     table.write_text(table.read_text().replace('"1"', '"2"', 1))
     fix = r"rebuild with drivemim index nuscenes --root .* --version v1\.0-mini"
     for later in (10, -10):

@@ -61,7 +61,7 @@ def _build(write, tables, tmp_path, **options):
     return FrameIndex.open(path)
 
 
-def test_a_column_that_nothing_is_known_of_is_named(tables, write, tmp_path, caplog):
+def test_an_unknown_column_is_reported(tables, write, tmp_path, caplog):
     for row in tables["calibrated_sensor"]:
         row["is_fisheye"] = False
     tables["sample_annotation"][3]["do_not_use"] = True
@@ -72,7 +72,9 @@ def test_a_column_that_nothing_is_known_of_is_named(tables, write, tmp_path, cap
     assert "sample_annotation.json has columns that are not read: do_not_use." in lines[1]
 
 
-def test_of_a_large_table_the_first_row_counts(tables, write, tmp_path, caplog, monkeypatch):
+def test_columns_of_a_large_table_are_those_of_its_first_row(
+    tables, write, tmp_path, caplog, monkeypatch
+):
     from drivemim.data.index.builders import nuscenes_tables
 
     monkeypatch.setattr(nuscenes_tables, "_SMALL_TABLE", 300)  # a row of an annotation is longer
@@ -242,7 +244,7 @@ def test_boxes_that_a_model_drew_are_counted(tables, write, tmp_path, caplog):
     assert "sample_annotation.json: 5 of 16 boxes have automatic_annotation=true" in caplog.text
 
 
-def test_of_several_attributes_the_one_nuscenes_has_counts(tables, write, tmp_path):
+def test_of_several_attributes_the_one_that_nuscenes_has_is_taken(tables, write, tmp_path):
     tables["attribute"].append({"token": "att-occlusion", "name": "occlusion_state.none"})
     row = next(r for r in tables["sample_annotation"] if r["token"] == "scene-0061-car-1")
     row["attribute_tokens"] = ["att-occlusion", "att-vehicle.moving"]

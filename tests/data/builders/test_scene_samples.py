@@ -85,7 +85,7 @@ def test_a_fast_and_a_slow_camera():
     assert sample == [0, 1, 2, 3, 4, 5, 0, 3]
 
 
-def test_single_images_and_nothing():
+def test_single_images_and_empty_scenes():
     assert _assign([(0, 0), (1, 20)], [])[:2] == ([0], [0, 0])
     assert _assign([], []) == ([], [], [], [])
     assert _assign([], [0, 500])[0] == [0, 500]

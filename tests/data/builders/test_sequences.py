@@ -38,7 +38,7 @@ def test_two_frames_at_one_time_are_refused():
     assert len(arrange([frame("s", "a.jpg", 3), frame("s", "b.jpg", 3, split="val")])) == 2
 
 
-def test_some_numbers_are_none():
+def test_a_sequence_with_frame_numbers_for_some_images_only_is_refused():
     with pytest.raises(ValueError, match=r"a\.jpg of .* 's' has a frame number, 3, and b\.jpg has"):
         arrange([frame("s", "b.jpg"), frame("s", "a.jpg", 3)])
 

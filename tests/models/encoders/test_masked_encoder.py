@@ -8,7 +8,7 @@ from drivemim.models import MaskedPretrainer
 from drivemim.models.patches import PatchMask
 
 
-def test_an_encoder_is_told_what_it_lacks() -> None:
+def test_attributes_an_encoder_lacks_are_named() -> None:
     class Bare(torch.nn.Module):
         mask_patch_size = 16
 

@@ -181,6 +181,6 @@ def test_pretraining_with_windows_is_refused() -> None:
         (dict(window_size=2, global_blocks=5), "global_blocks 5 must be 1 to 4"),
     ],
 )
-def test_windows_that_cannot_be(wrong: dict[str, int], message: str) -> None:
+def test_wrong_window_settings_are_refused(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**wrong)

@@ -110,7 +110,7 @@ def test_fcos_without_ignored_objects_is_mmdetections(ignored: list[InstanceData
     assert ours == theirs
 
 
-def test_rtmdets_priors_in_ignored_boxes_are_neither() -> None:
+def test_rtmdets_priors_in_ignored_boxes_are_ignored() -> None:
     assigner = IgnoringSoftLabelAssigner(topk=1)
     # Points on a line, 8 apart; the object has the first, the next two lie in what is ignored.
     points = torch.arange(4.0, 64, 8)

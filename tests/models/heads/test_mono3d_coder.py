@@ -122,7 +122,7 @@ def test_an_unknown_velocity_stays_unknown():
     assert codes[0, :8].isfinite().all()
 
 
-def test_wild_numbers_decode_to_finite_objects():
+def test_extreme_codes_decode_to_finite_objects():
     codes = torch.tensor([[1e3] * 10, [-1e3] * 10]).double()
     wild = CODER.decode(codes, torch.tensor([0.3, 0.9]), **where([[4.0, 4.0]] * 2, [8.0] * 2))
     for each in (wild.centers_M3, wild.sizes_M3, wild.yaws_M):
@@ -141,7 +141,7 @@ def test_no_objects():
 
 
 @pytest.mark.parametrize("sizes", [[], [[1.0, 2.0]], [[1.0, 0.0, 2.0]]])
-def test_sizes_that_are_none_are_refused(sizes):
+def test_wrong_class_sizes_are_refused(sizes):
     with pytest.raises(ConfigError, match="class_sizes"):
         Mono3DCoder(class_sizes=sizes)
 

@@ -253,7 +253,7 @@ def test_boxes_bound_the_visible_part_of_the_object():
     torch.testing.assert_close(stored.bboxes, expected.expand_as(stored.bboxes))
 
 
-def test_of_boxes_in_one_place_the_best_is_kept():
+def test_of_overlapping_boxes_of_a_class_the_best_is_kept():
     """Copies of each object fall away; objects of two classes in one place do not."""
     twice = sample_of(
         (CAR, [-3.0, 1.0, 10.0], [1.8, 4.2, 1.5], 2.5, [1.0, -4.0], 3, [4.0, 24.0, 40.0, 48.0]),

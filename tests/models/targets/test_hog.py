@@ -81,7 +81,7 @@ def test_pictures_have_a_stroke_along_the_edge() -> None:
     assert min(picture[0, 7], picture[7, 0]) > 10 * max(picture[0, 0], picture[7, 7])
 
 
-def test_settings_that_cannot_be_are_errors() -> None:
+def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="bins=1 at least 2"):
         OrientedGradients(bins=1)
     with pytest.raises(ValueError, match="size=8 must divide mask_patch_size=12"):

@@ -45,7 +45,9 @@ def test_one_square_is_the_mean_and_as_many_as_pixels_are_the_pixels(
     assert pixels.equal(images[0, 0, 1, :, 4:8, 0:4].flatten())
 
 
-def test_back_to_pixels_each_square_has_its_mean(images: torch.Tensor, mask: PatchMask) -> None:
+def test_every_pixel_of_a_square_is_drawn_as_its_mean(
+    images: torch.Tensor, mask: PatchMask
+) -> None:
     target = PooledPixels(size=2)
     pixels = target.to_pixels(target(images, mask), images, mask)
     assert pixels.shape == (1, 1, 2, 2, 48)
@@ -65,7 +67,7 @@ def test_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     assert loss.item() == pytest.approx(14 / 3, rel=1e-5)
 
 
-def test_sizes_that_cannot_be_are_errors() -> None:
+def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="size=0 must be at least 1"):
         PooledPixels(size=0)
     with pytest.raises(ValueError, match="size=3 must divide mask_patch_size=16"):

@@ -94,7 +94,7 @@ def test_any_scale_has_a_value_for_every_patch(scale: float) -> None:
     assert attention.mean().item() == pytest.approx(1.0, abs=0.2)
 
 
-def test_nothing_of_it_is_trained(build_pretrainer: Build, clips: Clips) -> None:
+def test_no_parameter_of_the_teacher_is_trained(build_pretrainer: Build, clips: Clips) -> None:
     model = build_pretrainer(**TEACHER).train()
     assert not model.teacher.averaged_encoder.training
     assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
@@ -111,7 +111,7 @@ def test_blocks_are_never_dropped() -> None:
     assert teacher(images, (4, 4)).equal(teacher(images, (4, 4)))
 
 
-def test_only_training_moves_it(build_pretrainer: Build, clips: Clips) -> None:
+def test_only_training_losses_update_the_teacher(build_pretrainer: Build, clips: Clips) -> None:
     model = build_pretrainer(**TEACHER)
     for training, mode, updates in (
         (False, "loss", 0),

@@ -57,7 +57,7 @@ def test_without_a_pair_gradients_are_zero(shape: tuple[int, int], hidden: int, 
 
 
 @pytest.mark.parametrize("stride", [4, 16, 32])
-def test_knows_nothing_at_first(stride: int) -> None:
+def test_predictions_before_training_are_zero(stride: int) -> None:
     teacher = LossPredictor(encoder=SimpleNamespace(mask_patch_size=stride))
     predicted = teacher(torch.randn(2, 1, 3, 3, 3 * stride, 5 * stride), (3, 5))
     assert predicted.equal(torch.zeros(2, 1, 3, 3, 5))

@@ -72,7 +72,7 @@ def write_index(folder, scenes=SCENES, box=(10, 20, 30, 20)):
 
 
 def link_configs(folder, repository):
-    """Put all configs into a folder that stands in for the repository."""
+    """Link all configs into a folder that stands in for the repository."""
     (folder / "configs").symlink_to(repository / "configs")
     (folder / "tools" / "studies").mkdir(parents=True)
     (folder / "tools" / "studies" / "configs").symlink_to(repository / "tools/studies/configs")
@@ -80,7 +80,7 @@ def link_configs(folder, repository):
 
 @pytest.fixture
 def place(tmp_path, repository):
-    """A repository whose tools only pretend, with labelled frames and a backbone."""
+    """Fake repository: its tools only pretend to train and evaluate. It has labelled frames."""
     link_configs(tmp_path, repository)
     (tmp_path / "tools" / "train.py").write_text(TRAIN)
     (tmp_path / "tools" / "test.py").write_text(TEST)

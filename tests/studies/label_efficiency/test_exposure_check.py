@@ -61,7 +61,7 @@ def saw(place):
     return record
 
 
-def test_a_pretraining_on_train_without_boxes_needs_no_word(check, saw):
+def test_a_pretraining_on_train_without_boxes_has_no_notes(check, saw):
     assert check(saw("train")) == {"tried": InitNotes()}
 
 
@@ -119,7 +119,7 @@ def test_images_of_val_make_a_study_transductive(check, saw):
     )
 
 
-def test_boxes_of_val_need_both_words(check, saw):
+def test_boxes_of_val_need_both_options(check, saw):
     metadata = saw("val", masking="ObjectMask")
     with pytest.raises(ConfigError, match="boxes of 10 of the 10 frames of --val val"):
         check(metadata, transductive=True)
@@ -173,7 +173,7 @@ def test_random_initialisation_alone_has_nothing_to_check(place, make_study):
     assert check_exposure(study, prepare_inputs(study, place), place) == {}
 
 
-def test_marks_are_wherever_the_initialisation_is(place, make_study):
+def test_marks_are_in_all_tables_sentences_and_plots(place, make_study):
     study = make_study(
         initialisations=(Initialisation.parse("random"), Initialisation.parse("good=good.pth"))
     )
@@ -216,6 +216,6 @@ def test_the_tool_refuses_before_it_trains_anything(place, saw):
     done = run_tool(place, "--transductive")
     assert done.stderr.startswith("ConfigError: --init tried: its pretraining read the annotated")
     done = run_tool(place, "--transductive", "--allow-boxes-read")
-    # Let past, and stopped by what comes next: the file has no weights.
+    # With the option, the next check fails: the file has no weights.
     assert done.stderr.startswith("CheckpointError: --init tried: ")
     assert [path.name for path in Path(place / "work").iterdir()] == ["inputs"]

@@ -14,7 +14,7 @@ from .conftest import CONFIG, write_index
 
 @pytest.fixture
 def go(place, make_study):
-    """Runs a study; returns the names of the runs that were trained and evaluated for it."""
+    """Return a function that runs a study; it returns the runs that were trained and evaluated."""
 
     def run(**changes):
         for name in ("trained.txt", "tested.txt"):
@@ -101,7 +101,7 @@ def test_a_study_that_stopped_goes_on(go, place, make_study):
     assert len(names_of(make_study(), place)) == 8
 
 
-def test_a_lost_result_is_measured_again_from_its_checkpoint(go, place, make_study):
+def test_a_missing_result_is_evaluated_again_from_its_checkpoint(go, place, make_study):
     go()
     (place / "work" / "good-1.0-1.json").unlink()
     assert "good-1.0-1" not in names_of(make_study(), place)

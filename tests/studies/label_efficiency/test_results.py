@@ -85,7 +85,7 @@ def test_an_initialisation_that_is_better_with_the_least(study, inputs):
     )
 
 
-def test_a_baseline_that_has_less_with_all_labels_is_met_at_its_best(study, inputs):
+def test_a_baseline_that_is_best_with_few_labels_is_compared_at_its_best(study, inputs):
     falling = {0.01: (0.10, 0.10, 0.10), 0.1: (0.20, 0.22, 0.24), 1.0: (0.23, 0.20, 0.17)}
     values = {**VALUES, "random": falling}
     scores = scores_of(study, results_of(study, values), METRIC)
@@ -128,7 +128,7 @@ def test_one_initialisation_alone_has_a_table_and_no_comparison(make_study, inpu
 
 @pytest.fixture
 def done(place, make_study):
-    """A study that pretended to run; results of it."""
+    """Return a study that the fake tools have run, and its results."""
     study = make_study()
     inputs = prepare_inputs(study, place)
     plan = plan_label_study(study, inputs, place)

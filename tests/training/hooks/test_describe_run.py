@@ -39,7 +39,7 @@ def test_the_first_iteration_is_logged_once(
     ("logger", "first"), [({"_delete_": True, "type": "LoggerHook"}, 1), (None, 0)]
 )
 def test_the_interval_is_that_of_the_logger_hook(logger, first, repository, tmp_path, capsys):
-    """It is 10 if the config does not set it. A run without the hook logs no iteration."""
+    """The interval is 10 if the config sets none. A run without the hook logs no iteration."""
     train(
         repository / "tests" / "toys" / "configs" / "detector.py",
         work_dir=tmp_path,

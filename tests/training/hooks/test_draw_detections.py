@@ -48,7 +48,7 @@ def test_images_are_evenly_spaced_and_drawn_at_their_stored_size(tmp_path: Path)
 @pytest.mark.parametrize(
     ("ignored", "drawn"), [((0,), 1), ((0, 1), 1), ((0, 0), 2), ((1,), 0), ((), 0)]
 )
-def test_without_a_smallest_score_as_many_are_drawn_as_there_are_objects(
+def test_without_a_smallest_score_as_many_detections_as_objects_are_drawn(
     tmp_path: Path, ignored: tuple[int, ...], drawn: int
 ) -> None:
     path = tmp_path / "frame.png"
@@ -60,11 +60,11 @@ def test_without_a_smallest_score_as_many_are_drawn_as_there_are_objects(
     image.instances = [dict(bbox=[2.0, 2.0, 8.0, 8.0], ignore_flag=flag) for flag in ignored]
     hook.after_test_iter(runner, 0, None, [image])
     picture = cv2.imread(str(tmp_path / "000000_CAM_FRONT.jpg"))
-    # The score of 0.8 comes first: its left edge, then that of the score of 0.2.
+    # Left edges of the boxes: the box with score 0.8 is drawn first, then that with 0.2.
     assert (picture[20, 10, 2] > 150, picture[20, 35, 0] > 150) == (drawn > 0, drawn > 1)
 
 
-def test_more_pictures_than_images_are_all_of_them(tmp_path: Path) -> None:
+def test_a_count_above_the_number_of_images_selects_all_images(tmp_path: Path) -> None:
     hook = DrawDetections(folder=str(tmp_path), count=50)
     hook.before_test(
         SimpleNamespace(test_dataloader=SimpleNamespace(dataset=range(3), batch_size=2))
@@ -72,15 +72,15 @@ def test_more_pictures_than_images_are_all_of_them(tmp_path: Path) -> None:
     assert hook._chosen == {0, 1, 2}
 
 
-def test_settings_that_cannot_be_meant_are_refused() -> None:
+def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="count=0 must be at least 1"):
         DrawDetections(folder="x", count=0)
     with pytest.raises(ConfigError, match="min_score=3"):
         DrawDetections(folder="x", min_score=3)
 
 
-def test_other_classes_than_the_default_ones_are_named(tmp_path: Path) -> None:
-    """The second class is not blue, as vehicles are; the default classes have no names."""
+def test_classes_other_than_the_default_ones_have_colours_of_their_own(tmp_path: Path) -> None:
+    """Pedestrians are red and vehicles blue; a tram has the colour of class 1."""
     path = tmp_path / "frame.png"
     cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
     drawn = []

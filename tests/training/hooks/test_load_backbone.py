@@ -25,7 +25,7 @@ def export(configs, tmp_path_factory):
 @pytest.fixture(scope="module")
 def finetuned(configs, export, tmp_path_factory):
     run = tmp_path_factory.mktemp("finetuned") / "finetuning"
-    # The config's own weights would have to be downloaded; they are not asked for.
+    # The run does not load the weights of the config's init_cfg, which it would have to download.
     train(configs / "detector.py", work_dir=run, options={"backbone_checkpoint": str(export)})
     return run
 

@@ -36,7 +36,7 @@ def runner_of(masking, iteration=0, max_iters=10):
 
 
 def values_of(masking, iterations, read, **move):
-    """Return the result of ``read(strategy)`` at each of ten iterations."""
+    """Return the result of ``read(masking)`` at each iteration of a run of ten iterations."""
     hook, found = MaskSchedule(moves=[move]), []
     hook.before_run(runner_of(masking))
     for iteration in iterations:
@@ -71,7 +71,7 @@ def test_a_value_depends_on_the_iteration_alone():
     assert back == there[::-1]
 
 
-def test_numbers_inside():
+def test_numbers_of_nested_strategies_and_of_lists_move():
     nested = ObjectMask(base=GuidedMask(budget_fraction=0.3), min_visible=1)
     masking = MixtureMask(strategies=[TubeMask(), nested], weights=(1.0, 3.0))
     weights = masking.weights
@@ -88,11 +88,11 @@ def test_numbers_inside():
     assert masking.weights == pytest.approx([1.6, 3.0])
     assert nested.min_visible == 3
     assert masking.mask_ratio == 0.75
-    assert isinstance(nested.min_visible, int)  # 2.8 is no number of patches
-    assert weights == [1.0, 3.0], "lists that others may hold stay as they are"
+    assert isinstance(nested.min_visible, int)  # 2.8 is rounded to whole patches
+    assert weights == [1.0, 3.0], "the list itself is replaced, not changed in place"
 
 
-def test_a_number_of_a_dict():
+def test_a_number_in_a_dict_moves():
     masking = ObjectMask(budget_fraction={"pedestrian": 0.2, "vehicle": 0.3})
     found = values_of(
         masking,
@@ -105,7 +105,7 @@ def test_a_number_of_a_dict():
     assert found[0] == pytest.approx({"pedestrian": 0.2, "vehicle": 0.4})
 
 
-def test_the_ratio_that_is_set_is_the_one_that_masks():
+def test_the_mask_has_the_mask_ratio_that_the_schedule_sets():
     masking = RandomMask(mask_ratio=0.75)
     clips, generator = one_frame(torch.zeros(8, 8, 3, dtype=torch.uint8)), torch.Generator()
     values_of(masking, [4], lambda masking: None, name="mask_ratio", start=0.5, end=1.0)
@@ -116,7 +116,7 @@ def test_evaluation_has_the_values_of_the_iteration_it_follows():
     masking = RandomMask(mask_ratio=0.75)
     hook = MaskSchedule(moves=[dict(name="mask_ratio", start=0.0, end=1.0)])
     hook.before_run(runner_of(masking))
-    hook.before_val(SimpleNamespace())  # evaluation alone: there is no training loop to ask
+    hook.before_val(SimpleNamespace())  # evaluation without training: the ratio stays
     assert masking.mask_ratio == 0.75
     hook.before_train(runner_of(masking, 3))
     assert masking.mask_ratio == pytest.approx(0.3)
@@ -124,7 +124,7 @@ def test_evaluation_has_the_values_of_the_iteration_it_follows():
     assert masking.mask_ratio == pytest.approx(0.4)
 
 
-def test_values_that_are_set_are_logged():
+def test_the_scheduled_values_are_logged():
     masking = ObjectMask()
     hook = MaskSchedule(moves=[dict(name="min_visible", start=0, end=3)])
     hook.before_run(runner_of(masking))
@@ -146,7 +146,7 @@ def test_values_that_are_set_are_logged():
             [dict(name="base.budget_fractions", start=0, end=1)],
             "did you mean 'base.budget_fraction'",
         ),
-        # The mask ratio of a strategy within another is never read.
+        # Only the outermost strategy uses its mask ratio.
         (
             ObjectMask(),
             [dict(name="base.mask_ratio", start=0, end=1)],
@@ -176,7 +176,7 @@ def test_invalid_moves_are_refused_before_training(masking, moves, message):
         MaskSchedule(moves=moves).before_run(runner_of(masking))
 
 
-def test_numbers_that_hang_together_move_together():
+def test_numbers_that_must_have_a_sum_of_one_move_together():
     masking = StackMask(strategies=[RandomMask(), TubeMask()], budget_fractions=[0.5, 0.5])
     moves = [
         dict(name=f"budget_fractions.{at}", start=at, end=1 - at, shape="cosine") for at in (0, 1)
@@ -201,7 +201,7 @@ def test_numbers_that_hang_together_move_together():
         ),
     ],
 )
-def test_moves_that_are_none(moves, message):
+def test_malformed_moves_are_refused(moves, message):
     with pytest.raises(ConfigError, match=message):
         MaskSchedule(moves=moves)
 
@@ -218,8 +218,10 @@ def scalars(work_dir):
     }
 
 
-def test_a_guided_and_scheduled_run_resumes_as_itself(repository, tmp_path):
-    """Four iterations at once, and the last two of them again from the checkpoint of the second."""
+def test_a_resumed_run_with_guided_scheduled_masks_equals_an_uninterrupted_one(
+    repository, tmp_path
+):
+    """Run four iterations, then repeat the last two from the checkpoint of the second."""
     options = {
         "model.teacher": dict(type="TeacherAttention", momentum=0.5),
         "model.masking": dict(type="GuidedMask", budget_fraction=0.0),

@@ -19,7 +19,7 @@ from drivemim.training.hooks import ReportClips, report_clips
 
 @pytest.fixture
 def index(tmp_path):
-    """Two sequences of four and two images, ten a second."""
+    """Two sequences of four and two images, ten images per second."""
     for name, count in (("long", 4), ("short", 2)):
         (tmp_path / name).mkdir()
         for number in range(count):
@@ -59,11 +59,11 @@ def _clips(index, num_frames, **arguments):
     return ClipDataset(index=index, image_size=(16, 16), num_frames=num_frames, **arguments)
 
 
-def test_one_line_a_data_set_before_training(index, lines):
+def test_one_line_per_data_set_is_logged_before_training(index, lines):
     joined = ConcatDataset.__new__(ConcatDataset)
     joined.datasets = [_clips(index, 2), _clips(index, 2, frame_interval=0.1, drop_incomplete=True)]
     _train_on(joined)
-    # Of 6 clips the last of each sequence has no second step; 4 are whole.
+    # 6 clips: the last one of each of the two sequences lacks its second step; 4 are complete.
     assert [line.partition("index.arrow: ")[2] for line in lines] == [
         "6 clips of num_frames=2, frame_interval=None, 1 camera; 83.3% of their 12 frames are "
         "valid (missing: 16.7% after the end of the scene)",
@@ -71,16 +71,17 @@ def test_one_line_a_data_set_before_training(index, lines):
     ]
 
 
-def test_less_than_half_stops_the_run(index, lines):
-    # Four steps: 4 + 3 + 2 + 1 frames of the long sequence, 2 + 1 of the short one, of 24.
+def test_less_than_half_of_the_frames_valid_stops_the_run(index, lines):
+    # 6 clips of four steps: 4 + 3 + 2 + 1 frames of the long sequence and 2 + 1 of the short one
+    # are valid, of 24.
     _train_on(_clips(index, 4))
-    # An interval of 0.1 s and twice as many steps as the long sequence has frames would be refused.
+    # More steps than the longest sequence has frames are refused.
     with pytest.raises(ConfigError, match="set num_frames=4 or fewer"):
         _clips(index, 5)
     short = _clips(index, 4, scenes=["long"])
-    short.clip_starts = short.clip_starts[1:]  # 3 + 2 + 1 of 12
+    short.clip_starts = short.clip_starts[1:]  # 3 + 2 + 1 of 12 frames are valid
     _train_on(short)
-    short.clip_starts = short.clip_starts[1:]  # 2 + 1 of 8
+    short.clip_starts = short.clip_starts[1:]  # 2 + 1 of 8 frames are valid
     with pytest.raises(
         ConfigError, match=r"37\.5% of their 8 .*Less than 50%; num_frames: most cl"
     ):
@@ -96,19 +97,19 @@ def test_clips_without_seeds_of_their_own_stop_the_run(index):
         _train_on(SeededDataset(dataset=clips))
 
 
-def test_other_data_sets_are_passed_over(lines):
+def test_data_sets_without_clips_are_not_reported(lines):
     _train_on(SimpleNamespace(dataset=[1, 2, 3]))
     assert lines == []
 
 
-def test_every_training_has_it():
+def test_every_training_has_the_hook():
     cfg = Config({"custom_hooks": []})
     run._add_run_hooks(cfg, strict=False)
     assert "drivemim.ReportClips" in [hook["type"] for hook in cfg.custom_hooks]
 
 
 def test_stretched_images_are_reported(tmp_path, lines):
-    """Of 16 x 32, 16 x 16 and 16 x 20 images, 16 x 17.5 would be within 10 %."""
+    """There are 3 images of 16 x 32 pixels, 2 of 16 x 16 and 3 of 16 x 20 (height x width)."""
     for name, width, count in (("wide", 32, 3), ("square", 16, 2), ("near", 20, 3)):
         (tmp_path / name).mkdir()
         for number in range(count):
@@ -117,8 +118,7 @@ def test_stretched_images_are_reported(tmp_path, lines):
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
     _train_on(_clips(index, 1))
     assert lines[1:] == [
-        # 16 x 20 has 1.25 times too many pixels, and 12 x 16 would be 6 % too high. It stretches
-        # the 5 others; so does 12 x 24.
+        # The suggested 16 x 20 fits 3 images and stretches the 5 others.
         f"{index}: image_size=(16, 16) (height, width) stretches 75.0% of the images, for example "
         "those of (16, 20), which it makes 1.25 times too high. image_size=(16, 20), "
         "multiples of the encoder's patches of 4 pixels, would stretch 62.5%"
@@ -128,7 +128,7 @@ def test_stretched_images_are_reported(tmp_path, lines):
     assert len(lines) == 1
 
 
-def test_images_that_are_stretched_far_are_warned_of(tmp_path, lines, levels):
+def test_strongly_stretched_images_are_a_warning(tmp_path, lines, levels):
     for name, width in (("wide", 32), ("near", 20)):
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / "0.png"), np.full((16, width, 3), 9, np.uint8))
@@ -140,7 +140,7 @@ def test_images_that_are_stretched_far_are_warned_of(tmp_path, lines, levels):
 
 
 def test_images_of_many_proportions_get_no_circular_advice(tmp_path, lines):
-    """Each size would suggest the other one, which stretches as many images."""
+    """Each of the two sizes would suggest the other one, which stretches as many images."""
     for name, width in (("wide", 32), ("square", 16)):
         (tmp_path / name).mkdir()
         for number in range(2):
@@ -171,10 +171,14 @@ def test_the_suggested_size_has_the_images_proportions(stored, image_size, patch
     assert found[0] % patch_size == found[1] % patch_size == 0
 
 
-@pytest.mark.parametrize(("width", "told"), [(109, False), (111, True), (91, False), (90, True)])
-def test_stretching_counts_from_ten_percent_either_way(tmp_path, lines, width, told):
+@pytest.mark.parametrize(
+    ("width", "reported"), [(109, False), (111, True), (91, False), (90, True)]
+)
+def test_stretching_is_reported_from_ten_percent_in_either_direction(
+    tmp_path, lines, width, reported
+):
     (tmp_path / "drive").mkdir()
     cv2.imwrite(str(tmp_path / "drive" / "0.png"), np.zeros((100, width, 3), np.uint8))
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
     _train_on(_clips(index, 1))
-    assert len(lines) == 1 + told
+    assert len(lines) == 1 + reported

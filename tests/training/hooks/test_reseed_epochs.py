@@ -1,4 +1,4 @@
-"""Loops of epochs: a run resumed after an epoch draws the same as an uninterrupted run."""
+"""Random numbers of a run that is resumed after an epoch: those of an uninterrupted run."""
 
 import torch
 
@@ -17,7 +17,7 @@ def options(epochs):
 
 
 def test_the_first_batch_after_a_resume_is_augmented_as_in_an_unbroken_run(repository, tmp_path):
-    """The toy's images are drawn where they are loaded, without a seed of their own."""
+    """The toy data set draws random images when it loads them, without a seed of their own."""
     toy = repository / "tests" / "toys" / "configs" / "toy.py"
     train(toy, work_dir=tmp_path / "whole", options=options(2))
     train(toy, work_dir=tmp_path / "cut", options=options(1))

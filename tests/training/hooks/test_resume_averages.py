@@ -56,7 +56,7 @@ def test_new_averages_start_from_the_trained_weights(toy, tmp_path):
     assert torch.equal(found["state_dict"]["head.weight"], trained)
 
 
-def test_a_part_of_the_trained_weights_is_refused(toy, tmp_path):
+def test_a_checkpoint_that_lacks_a_trained_weight_is_refused(toy, tmp_path):
     train(toy, work_dir=tmp_path, options=options(4, **AVERAGED))
     content = state(tmp_path, 4)
     del content["ema_state_dict"]["module.head.bias"]

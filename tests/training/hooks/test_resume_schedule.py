@@ -27,7 +27,7 @@ def options(iterations, **others):
 
 
 def rates(folder):
-    """Learning rate of each iteration in the logs of a run."""
+    """Return the learning rate of each iteration in the logs of a run."""
     found = {}
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
         for line in path.read_text().splitlines():
@@ -41,11 +41,12 @@ def toy(repository):
     return repository / "tests" / "toys" / "configs" / "toy.py"
 
 
-def test_a_longer_schedule_is_followed_from_where_a_run_of_it_would_be(toy, tmp_path):
+def test_a_run_resumed_with_a_longer_schedule_has_the_rates_of_that_schedule(toy, tmp_path):
     train(toy, work_dir=tmp_path / "long", options=options(12))
     train(toy, work_dir=tmp_path / "short", options=options(4))
     before = rates(tmp_path / "short")
-    assert before[4] == pytest.approx(0.01 * (0.01 + 0.99 * 0.5))  # half of the cosine, one to go
+    # Iteration 4 of 4 is in the middle of the cosine, which spans iterations 3 and 4.
+    assert before[4] == pytest.approx(0.01 * (0.01 + 0.99 * 0.5))
     train(toy, work_dir=tmp_path / "short", resume="newest", options=options(12))
     expected, found = rates(tmp_path / "long"), rates(tmp_path / "short")
     for step in range(5, 13):
@@ -95,8 +96,8 @@ def schedule(*schedulers, iterations, **others):
 
 
 def resumed(toy, folder, old, new):
-    """Learning rates of a run that went on with another schedule, and those of an unbroken run."""
-    # Runs of one name that begin in the same second would share a log.
+    """Return the rates of a run resumed with schedule ``new``, and of a whole run of ``new``."""
+    # Without names, runs that begin in the same second would share a log.
     train(toy, work_dir=folder / "cut", options={**old, "experiment_name": "cut"})
     more = {**new, "experiment_name": "resumed"}
     train(toy, work_dir=folder / "cut", resume="newest", options=more)
@@ -105,7 +106,7 @@ def resumed(toy, folder, old, new):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "done", "hand"),
+    ("old", "new", "done", "by_hand"),
     [
         ([WARM_UP], [WARM_UP, steps(8, 10)], 4, {9: 1e-3, 11: 1e-4}),
         ([WARM_UP], [WARM_UP, cosine(4, 12)], 8, {9: 0.01 * (0.01 + 0.99 * 0.5)}),
@@ -120,14 +121,14 @@ def resumed(toy, folder, old, new):
     ],
 )
 def test_the_rate_is_that_of_an_unbroken_run_whatever_the_checkpoint_had(
-    toy, tmp_path, old, new, done, hand
+    toy, tmp_path, old, new, done, by_hand
 ):
     found, expected = resumed(
         toy, tmp_path, schedule(*old, iterations=done), schedule(*new, iterations=12)
     )
     for step in range(done + 1, 13):
         assert found[step] == expected[step], step
-    for step, rate in hand.items():
+    for step, rate in by_hand.items():
         assert found[step] == pytest.approx(rate, rel=1e-9), step
 
 
@@ -212,7 +213,7 @@ def test_optimizers_of_checkpoints_that_do_not_name_them():
     for name in ("decoupled_weight_decay", "fused", "maximize"):
         older["param_groups"][0].pop(name, None)
     check_same_optimizer(optimizer("AdamW"), older, None)
-    # The implementation may change, and lists are what a command line gives.
+    # Another implementation (foreach) is allowed, and a list from a command line equals a tuple.
     check_same_optimizer(
         optimizer("AdamW", foreach=True, betas=[0.9, 0.999]), optimizer("AdamW").state_dict(), None
     )
@@ -223,7 +224,7 @@ def test_optimizers_of_checkpoints_that_do_not_name_them():
         check_same_optimizer(optimizer("SGD"), more.state_dict(), None)
 
 
-def test_settings_before_any_scheduler():
+def test_base_settings_are_those_before_any_scheduler():
     group = {"params": [0], "lr": 1e-3, "initial_lr": 0.01, "betas": [0.7, 0.99], "momentum": 0.7,
              "initial_momentum": 0.9, "eps": torch.tensor(0.5)}  # fmt: skip
     assert base_settings(group) == {"lr": 0.01, "betas": (0.9, 0.99), "eps": 0.5}
@@ -231,7 +232,7 @@ def test_settings_before_any_scheduler():
 
 @PARAM_SCHEDULERS.register_module()
 class FollowsLoss(_ParamScheduler):
-    """Lowers the rate to a tenth after three iterations, as if it had heard of a result."""
+    """Lower the rate to a tenth after three iterations, as if a validation had been bad."""
 
     need_val_args = True
 

@@ -26,7 +26,7 @@ def test_tokens_of_clips_and_of_detection_batches():
     assert frame_tokens([]) == []
 
 
-def test_run_stops_with_the_frames_before_a_checkpoint_is_saved(repository, tmp_path):
+def test_a_nan_loss_stops_the_run_before_a_checkpoint_and_names_the_frames(repository, tmp_path):
     config = repository / "tests" / "toys" / "configs" / "toy.py"
     options = {"train_dataloader.dataset.dataset.size": 5, "default_hooks.checkpoint.interval": 1}
     whole = train(config, work_dir=tmp_path / "fine", options=options)
@@ -41,8 +41,8 @@ def test_run_stops_with_the_frames_before_a_checkpoint_is_saved(repository, tmp_
     assert f"iter_{iteration}.pth" not in saved
 
 
-def test_no_loss_is_overlooked():
-    """The reconstruction's may be fine where a teacher's is not."""
+def test_every_loss_is_checked():
+    """The loss of the reconstruction may be finite where that of a teacher is not."""
     hook, runner = StopOnNonFiniteLoss(), SimpleNamespace(iter=6)
     fine = {"loss": torch.tensor(1.0), "mask_ratio": torch.tensor(torch.nan)}
     hook.after_train_iter(runner, 0, clip("a"), fine)

@@ -48,7 +48,7 @@ def toys(repository):
 
 @pytest.fixture(scope="module")
 def validated(toys, tmp_path_factory):
-    """A run that validates and is not stopped."""
+    """Folder of a run that validates and is not stopped."""
     folder = tmp_path_factory.mktemp("whole") / "validated"
     train(toys / "toy_validated.py", work_dir=folder, options=VALIDATED)
     return folder
@@ -56,14 +56,24 @@ def validated(toys, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def epochs(toys, tmp_path_factory):
-    """A run of four epochs, with all checkpoints by iteration, that is not stopped."""
+    """Folder of a run of four epochs that is not stopped, with a checkpoint of every iteration."""
     folder = tmp_path_factory.mktemp("whole") / "epochs"
     train(toys / "detector.py", work_dir=folder, options=BY_ITERATION)
     return folder
 
 
 def stopped(config, work_dir, place, iteration, options=None, number="SIGTERM", **arguments):
-    """Train until a signal comes; return what is raised."""
+    """Train until a hook sends a signal; return the raised error.
+
+    Args:
+        config: path of the config.
+        work_dir: folder of the run.
+        place: where the hook sends the signal: "begin", "train" or "val".
+        iteration: iteration at which it does.
+        options: dotted config keys to replace.
+        number: name of the signal.
+        arguments: further arguments of ``train``; ``hooks`` are custom hooks of the config.
+    """
     sender = {"type": "drivemim.SendSignal", "name": number, "place": place,
               "iteration": iteration}  # fmt: skip
     hooks = [sender, *arguments.pop("hooks", [])]
@@ -139,7 +149,7 @@ def test_python_gets_an_interrupt_that_names_its_argument(toys, tmp_path):
 
 
 def test_a_handler_of_the_callers_own_stays(toys, tmp_path, monkeypatch):
-    """Schedulers such as submitit set one for SIGTERM."""
+    """A scheduler such as submitit sets a handler for SIGTERM."""
     heard = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
@@ -162,7 +172,7 @@ def _interrupted_twice():
 
 
 def test_a_second_interrupt_is_not_lost_in_an_error_that_it_causes():
-    """MMEngine formats the config of a checkpoint, and calls whatever fails a syntax error."""
+    """MMEngine turns any error while it formats a checkpoint's config into a SyntaxError."""
     with pytest.raises(RunStopped, match="Stopped by Ctrl-C at once") as stop:
         _interrupted_twice()
     assert stop.value.status == 130
@@ -177,14 +187,15 @@ def _receive_one():
         os._exit(signals.received)
 
 
-def test_a_run_in_a_process_of_the_callers_hears_signals():
+def test_a_run_in_a_forked_process_receives_signals():
     process = multiprocessing.get_context("fork").Process(target=_receive_one)
     process.start()
     process.join()
     assert process.exitcode == signal.SIGTERM
 
 
-FAST, SLOW, SLOWER = 0.4, 20.0, 100.0  # seconds from one question to the next
+# Seconds between two times at which the processes ask each other for a received signal.
+FAST, SLOW, SLOWER = 0.4, 20.0, 100.0
 
 
 @pytest.mark.parametrize(("config", "length", "seconds", "options", "expected"), [
@@ -193,7 +204,7 @@ FAST, SLOW, SLOWER = 0.4, 20.0, 100.0  # seconds from one question to the next
     ("toy.py", 12, SLOWER, {}, [10, 11, 12]),
     ("toy_hard.py", 22, FAST, ALONE, [10, 20]),
     ("toy_hard.py", 24, FAST, {**ALONE, "optim_wrapper.accumulative_counts": 4}, [12, 20]),
-    # They meet before and after each validation anyway, and in every tenth batch of it.
+    # They also ask before and after each validation, and in every tenth batch of it (None).
     ("toy_validated.py", 12, FAST, VALIDATED, [4, None, 8, None, 10, 12, None]),
     ("toy_validated.py", 8, FAST, {**VALIDATED, "val_dataloader.batch_size": 1,
                                    "train_cfg.val_interval": 8}, [8, None, None]),
@@ -209,7 +220,7 @@ def test_several_processes_ask_each_other_every_ten_iterations_or_five_seconds(
         return agree(hook, iteration)
 
     def all_reduce(shared, op):
-        if len(asked) == len(expected):  # the other process has received one
+        if len(asked) == len(expected):  # then the other process has received a signal
             shared[0] = signal.SIGTERM
 
     two = SimpleNamespace(
@@ -274,9 +285,9 @@ AVERAGES = {"type": "EMAHook", "momentum": 0.1, "update_buffers": True}
 
 
 @pytest.mark.parametrize(("place", "iteration"), [
-    ("val", 8),  # in the validation
-    ("train", 8),  # before it
-    ("val", 12),  # in the last one
+    ("val", 8),  # in a validation
+    ("train", 8),  # before this validation
+    ("val", 12),  # in the last validation
 ])  # fmt: skip
 def test_a_cut_validation_comes_first_in_the_resumed_run(
     toys, tmp_path, capsys, validated, place, iteration
@@ -295,7 +306,7 @@ def test_a_cut_validation_comes_first_in_the_resumed_run(
 
 
 def values(run):
-    """Results of validations, which see averaged weights, in order."""
+    """Return the results of all validations, in order; validations use the averaged weights."""
     logs = sorted(run.glob("*/*.log"))
     lines = [line for log in logs for line in log.read_text().splitlines()]
     return [line.split("value: ")[1].split()[0] for line in lines if "value: " in line]
@@ -309,7 +320,7 @@ def values(run):
 def test_a_run_of_epochs_goes_on_with_the_validation(
     toys, tmp_path, epochs, place, iteration, said
 ):
-    """The learning rate follows the validations: one that is left out would change the weights."""
+    """The learning rate depends on every validation: without one, the weights would differ."""
     config = toys / "detector.py"
     stop = stopped(config, tmp_path / "cut", place, iteration, EPOCHS)
     assert said.format(run=tmp_path / "cut") in str(stop)
@@ -318,7 +329,7 @@ def test_a_run_of_epochs_goes_on_with_the_validation(
 
 
 def test_checkpoints_by_iteration_go_on_within_an_epoch(toys, tmp_path, epochs):
-    """After a signal, and from checkpoints of a killed run: at the end of an epoch, and inside."""
+    """Resume after a signal (5) and from checkpoints inside (3) and at the end (6) of an epoch."""
     config = toys / "detector.py"
     rare = {**BY_ITERATION, "default_hooks.checkpoint.interval": 4}
     stop = stopped(config, tmp_path / "cut", "train", 5, rare)
@@ -333,11 +344,12 @@ def test_checkpoints_by_iteration_go_on_within_an_epoch(toys, tmp_path, epochs):
     for name, seen, epoch in (("cut", 1, 3), ("from3", 1, 2), ("from6", 2, 3)):
         line = f"written after {seen} of 2 iterations of epoch {epoch}: their batches are loaded"
         assert line in logs[name]
-    # The end of epoch 3 is written before its validation: those of epochs 3 and 4 are left.
+    # The checkpoint at the end of epoch 3 is written before the validation of epoch 3, so the
+    # validations of epochs 3 and 4 follow.
     assert [logs[name].count("images: 4.0000") for name in ("from3", "from6")] == [3, 2]
 
 
-def test_within_an_epoch_nothing_is_written(toys, tmp_path):
+def test_a_stop_within_an_epoch_writes_no_checkpoint_by_epoch(toys, tmp_path):
     stop = stopped(toys / "detector.py", tmp_path / "run", "train", 5, EPOCHS)
     newest = tmp_path / "run" / "epoch_2.pth"
     assert str(stop) == (

@@ -1,6 +1,6 @@
 """Features of a teacher as the target, against pixels, and against an untrained teacher.
 
-The teacher is the backbone of a quarter of the time, whose student gets the other three quarters:
+The teacher is pretrained in a quarter of the time; its student gets the other three quarters:
 
     python tools/train.py configs/pretrain/vit_micro_town.py --iterations 1100 --work-dir FIRST \
         --cfg-options train_dataloader.dataset.index=work_dirs/recipes/footage.arrow

@@ -1,8 +1,8 @@
 """Weights in the loss: more for the patches of annotated objects, a little for visible patches.
 
 ``objects`` reads the boxes of the footage, in which no frame of the detectors occurs. Its control
-is ``placebo``, with the boxes of another clip. An iteration costs the same in all, but for
-``visible``, whose pyramid is gathered at every patch.
+is ``placebo``, with the boxes of another clip. An iteration costs the same in all recipes except
+``visible``, whose decoder predicts every patch, not only the hidden ones.
 """
 
 _base_ = "./_base_/town.py"

@@ -27,7 +27,7 @@ class InitNotes:
 
     Attributes:
         marks: marks after its name in tables and plots; empty for none.
-        sentences: remarks below them, those of the marks first.
+        sentences: remarks below the tables and plots; those that explain the marks come first.
     """
 
     marks: str = ""
@@ -36,6 +36,14 @@ class InitNotes:
 
 @dataclass(frozen=True, kw_only=True)
 class _Backbone:
+    """What the pretraining of a backbone saw.
+
+    Attributes:
+        record: data of the pretraining, as recorded in the backbone's file.
+        in_train: how much of the training split the pretraining saw.
+        in_val: how much of the validation split the pretraining saw.
+    """
+
     record: PretrainingRecord
     in_train: Exposure
     in_val: Exposure
@@ -49,11 +57,12 @@ def check_exposure(
     An initialisation is refused at a label fraction if its pretraining read annotated boxes of
     more frames than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both.
     One whose pretraining saw images of ``val``, or does not record which images it saw, is refused
-    unless the study is ``transductive``. Weights of other projects, which have no record, are not.
+    unless the study is ``transductive``. Weights of other projects have no record of images; they
+    are not refused.
 
     Args:
         study: settings of the study.
-        inputs: its files.
+        inputs: files and subset sizes of the study.
         repository: folder that paths are relative to.
 
     Returns:
@@ -66,18 +75,21 @@ def check_exposure(
     if not any(init.backbone for init in study.initialisations):
         return {}
     train, val = (KnownFrames(each.index, each.rows) for each in open_splits(study, repository))
-    found: dict[str, dict[Path, _Backbone]] = {}
+    backbones_by_init: dict[str, dict[Path, _Backbone]] = {}
     for run in study.runs:
         if run.backbone is None:
             continue
-        backbones = found.setdefault(run.init.name, {})
+        backbones = backbones_by_init.setdefault(run.init.name, {})
         if run.backbone not in backbones:
             record = read_record(repository / run.backbone)
             backbones[run.backbone] = _Backbone(
                 record=record, in_train=record.exposure(train), in_val=record.exposure(val)
             )
         _check(study, run, backbones[run.backbone], inputs.counts[run.fraction, run.seed])
-    return {name: _notes(study, inputs, list(each.values())) for name, each in found.items()}
+    return {
+        name: _notes(study, inputs, list(backbones.values()))
+        for name, backbones in backbones_by_init.items()
+    }
 
 
 def shown_name(name: str, notes: Mapping[str, InitNotes]) -> str:
@@ -109,28 +121,31 @@ def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) 
 
 
 def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:
-    fewest = min(count.frames for count in inputs.counts.values())
+    """Return the marks and remarks of an initialisation with these backbones."""
+    smallest_subset = min(count.frames for count in inputs.counts.values())
     marks, lines = "", []
-    reading = [backbone for backbone in backbones if backbone.record.annotated]
-    if reading:
-        # Backbones of one initialisation may differ: the most that one of them read counts.
+    box_readers = [backbone for backbone in backbones if backbone.record.annotated]
+    if box_readers:
+        # Backbones of one initialisation may differ: report the one that read the most boxes.
         in_train, in_val = (
-            max((getattr(backbone, name) for backbone in reading), key=_many)
+            max((getattr(backbone, name) for backbone in box_readers), key=_max_frames_read)
             for name in ("in_train", "in_val")
         )
-        much = _many(in_train) > fewest or _many(in_val) > 0
-        marks += BOXES_MARK * much
+        too_many = _max_frames_read(in_train) > smallest_subset or _max_frames_read(in_val) > 0
+        marks += BOXES_MARK * too_many
         lines.append(
-            _boxes_read(study, in_train, in_val) + ", more labels than its row says" * much
+            _boxes_read(study, in_train, in_val) + ", more labels than its row says" * too_many
         )
-    seen = max(backbones, key=lambda backbone: backbone.in_val.images or 0).in_val
-    if seen.images:
+    most_seen = max(backbones, key=lambda backbone: backbone.in_val.images or 0).in_val
+    if most_seen.images:
         marks += TRANSDUCTIVE_MARK
         lines.append(
-            f"transductive, its pretraining saw {seen.images} of the {seen.frames} images of "
-            f"{study.val}, on which it is evaluated"
+            f"transductive, its pretraining saw {most_seen.images} of the {most_seen.frames} "
+            f"images of {study.val}, on which it is evaluated"
         )
-    elif any(each.in_val.images is None and each.in_val.unrecorded for each in backbones):
+    elif any(
+        backbone.in_val.images is None and backbone.in_val.unrecorded for backbone in backbones
+    ):
         marks += TRANSDUCTIVE_MARK
     for backbone in backbones:
         lines += backbone.record.remarks()
@@ -139,6 +154,7 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
 
 
 def _boxes_read(study: LabelStudy, in_train: Exposure, in_val: Exposure) -> str:
+    """Return the remark on the boxes that a pretraining read."""
     counts = [
         f"{'an unknown number' if each.boxes is None else each.boxes} of the {each.frames} frames "
         f"of {split}"
@@ -149,8 +165,12 @@ def _boxes_read(study: LabelStudy, in_train: Exposure, in_val: Exposure) -> str:
     return f"its pretraining read the annotated boxes of {where}"
 
 
-def _many(exposure: Exposure) -> float:
-    """Return the largest possible number of frames whose boxes were read, by the records."""
+def _max_frames_read(exposure: Exposure) -> float:
+    """Return the largest possible number of frames whose boxes were read.
+
+    It is inf if the number is unknown. It is 0 if the recorded pretraining read no boxes and only
+    the weights that it started from may have.
+    """
     if exposure.boxes_unknown_by_initial_weights:
         return 0
     return float("inf") if exposure.boxes is None else exposure.boxes

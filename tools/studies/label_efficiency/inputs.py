@@ -1,7 +1,7 @@
 """Inputs of a label study's runs, checked before the first run and written to files.
 
-The files are small: the whole config, the tokens of each subset, and a digest of the labels. A run
-is repeated if its files change. Rebuilding an index does not change them.
+The files are small: the whole config, the frame tokens of each subset, and a digest of the labels.
+A run is repeated if a file that it depends on changes. Rebuilding an index changes no file.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class StudyInputs:
             format_option(f"{self.train_key}.scenes", self.train),
             f"{self.train_key}.label_fraction={fraction}",
             f"{self.train_key}.label_seed={seed}",
-            # Training does not evaluate on it, but builds it.
+            # Training builds the validation data set, although it does not evaluate on it.
             *self._val_options("val_dataloader"),
         )
 
@@ -171,20 +171,24 @@ def relative_path(path: Path, repository: Path) -> str:
 
 
 def default_metrics(config: Path, options: Sequence[str]) -> tuple[str, ...]:
-    """Return the metrics of a study that names none: the mean, and each class of the test data.
+    """Return the metrics of a study that names none: mAP50, and AP50 of each class.
 
     Args:
         config: config of the detector.
         options: ``KEY=VALUE`` overrides of the config.
     """
     read = load_config(config, parse_options(options))
-    parts = [each for each in dicts_in(read.get("test_dataloader")) if "index" in each]
-    classes = class_names(parts[0].get("classes") if parts else None)
+    datasets = [each for each in dicts_in(read.get("test_dataloader")) if "index" in each]
+    classes = class_names(datasets[0].get("classes") if datasets else None)
     return (MEAN_AP50, *(f"drivemim/{name}_AP50" for name in classes))
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """Parse ``KEY=VALUE`` texts like the tools' ``--cfg-options``."""
+    """Parse ``KEY=VALUE`` texts like the tools' ``--cfg-options``.
+
+    Raises:
+        ConfigError: if a text is not KEY=VALUE, or its value cannot be parsed.
+    """
     values: dict[str, Any] = {}
     for option in options:
         key, equals, text = option.partition("=")
@@ -221,30 +225,30 @@ def _dataset_key(config: Config, loader: str) -> str:
     Raises:
         ConfigError: if that data set has no index.
     """
-    here, key = config[loader].get("dataset") or {}, f"{loader}.dataset"
-    while "dataset" in here:
-        here, key = here["dataset"], f"{key}.dataset"
-    if "index" not in here:
+    dataset, key = config[loader].get("dataset") or {}, f"{loader}.dataset"
+    while "dataset" in dataset:
+        dataset, key = dataset["dataset"], f"{key}.dataset"
+    if "index" not in dataset:
         raise ConfigError(
-            f"{config.filename}: {key} is a {here.get('type')} and reads no index; label studies "
-            "need drivemim.FrameDetection there, perhaps inside other data sets"
+            f"{config.filename}: {key} is a {dataset.get('type')} and reads no index; "
+            "label studies need drivemim.FrameDetection there, perhaps inside other data sets"
         )
     return key
 
 
 def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
     """Build the config's own data set, with its filters, over all frames of a split."""
-    here: Any = config
-    for part in key.split("."):
-        here = here[part]
-    settings = {**here, "index": str(index), "scenes": split, "pipeline": []}
+    config_at_key: Any = config
+    for name in key.split("."):
+        config_at_key = config_at_key[name]
+    settings = {**config_at_key, "index": str(index), "scenes": split, "pipeline": []}
     for name in ("label_fraction", "label_seed"):
         settings.pop(name, None)
     with config_errors():
         dataset = DATASETS.build(settings)
     if not isinstance(dataset, FrameDetection):
         raise ConfigError(
-            f"{config.filename}: {key} is a {here['type']}, which has no label_fraction; "
+            f"{config.filename}: {key} is a {settings['type']}, which has no label_fraction; "
             "label studies need drivemim.FrameDetection"
         )
     return dataset
@@ -277,12 +281,13 @@ def _check_metrics(study: LabelStudy, config: Config, val: FrameDetection) -> No
             return
         with config_errors():
             metrics += METRICS.build(settings).names(val)
-    whole = [name for name in metrics if "[" not in name]
+    without_slices = [name for name in metrics if "[" not in name]
     for metric in study.metrics:
         if metric not in metrics:
             raise ConfigError(
                 f"--metric {metric}: the evaluation of {study.config} does not have it; it has "
-                f"{', '.join(whole)}, and {len(metrics) - len(whole)} more for slices"
+                f"{', '.join(without_slices)}, and {len(metrics) - len(without_slices)} more for "
+                "slices"
                 f"{did_you_mean(metric, metrics)}"
             )
 
@@ -309,6 +314,7 @@ def _digest(dataset: FrameDetection, boxes: FrameBoxes, counted_M: Any) -> str:
 
 
 def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
+    """Write the size of the validation split and a digest of its labels."""
     boxes, counted_M = _labels(dataset)
     write_input(path, {
         "split": split, "frames": len(dataset), "boxes": int(counted_M.sum()),
@@ -319,7 +325,11 @@ def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
 def _write_subsets(
     folder: Path, split: str, dataset: FrameDetection, subsets: Sequence[tuple[float, int]]
 ) -> dict[tuple[float, int], LabelCount]:
-    """Write the frames of each subset; return subset sizes by label fraction and seed."""
+    """Write the frames of each subset; return subset sizes by label fraction and seed.
+
+    Raises:
+        DataError: if a subset has no box to learn from.
+    """
     boxes, counted_M = _labels(dataset)
     labels = _digest(dataset, boxes, counted_M)
     boxes_F = np.bincount(boxes.frame[counted_M], minlength=len(dataset))

@@ -21,7 +21,7 @@ from studies.label_efficiency.settings import LabelStudy, Run
 from workflow.commands import evaluate_step, last_checkpoint, skip_validation, train_step
 from workflow.steps import Group, Step, completed_steps
 
-SIDE_BY_SIDE = 2
+SIDE_BY_SIDE = 2  # runs at the same time
 
 
 def plan_label_study(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Group]:
@@ -29,14 +29,14 @@ def plan_label_study(study: LabelStudy, inputs: StudyInputs, repository: Path) -
 
     Args:
         study: settings of the study.
-        inputs: its files, which decide whether a run is stale.
+        inputs: files of the study; a run is stale if one of them changes.
         repository: folder that the commands run in.
     """
     groups: list[Group] = []
     for at in range(0, len(study.runs), SIDE_BY_SIDE):
-        together = study.runs[at : at + SIDE_BY_SIDE]
-        groups.append(tuple(training_step(study, inputs, run, repository) for run in together))
-        groups.append(tuple(evaluation_step(study, inputs, run, repository) for run in together))
+        runs = study.runs[at : at + SIDE_BY_SIDE]
+        groups.append(tuple(training_step(study, inputs, run, repository) for run in runs))
+        groups.append(tuple(evaluation_step(study, inputs, run, repository) for run in runs))
     return groups
 
 
@@ -59,11 +59,11 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
     """Return the step that trains a run's detector on its fraction of the labels."""
     if run.backbone is None:
         # Disable any checkpoint that the config would load itself.
-        start: Sequence[str] = ("backbone_checkpoint=None", "model.backbone.init_cfg=None")
+        weights: Sequence[str] = ("backbone_checkpoint=None", "model.backbone.init_cfg=None")
         reads: Sequence[str] = ()
     else:
         file = relative_path(run.backbone, repository)
-        start, reads = (format_option("backbone_checkpoint", file),), (file,)
+        weights, reads = (format_option("backbone_checkpoint", file),), (file,)
     count = inputs.counts[run.fraction, run.seed]
     return train_step(
         f"train-{run.name}",
@@ -73,10 +73,10 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
         iterations=study.iterations,
         seed=run.seed,
         options=(
-            *(each for each in study.options if not each.startswith(EVALUATION)),
+            *(option for option in study.options if not option.startswith(EVALUATION)),
             skip_validation(study.iterations),
             *inputs.train_options(run.fraction, run.seed),
-            *start,
+            *weights,
         ),
         reads=(
             *(
@@ -99,7 +99,7 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
         study.metrics_path(run),
         work_dir=study.work_dir / f"{run.name}.test",
         options=(
-            *(each for each in study.options if not each.startswith("val_")),
+            *(option for option in study.options if not option.startswith("val_")),
             *inputs.test_options(),
         ),
         reads=tuple(relative_path(path, repository) for path in (*inputs.test_files(), checkpoint)),

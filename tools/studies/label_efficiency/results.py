@@ -111,10 +111,13 @@ def headline(
     initialisations: Mapping[str, Scores],
     notes: Notes = NO_NOTES,
 ) -> str:
-    """Write a sentence per initialisation: labels needed for the baseline's best value.
+    """Return a list of sentences: the labels that others need for the baseline's best value.
 
-    The baseline itself has none. Usually the best value is the one with all labels, unless the
-    iterations do not suffice for them.
+    Usually, the baseline is best with all labels, unless the iterations do not suffice for them.
+
+    Returns:
+        A line for each other initialisation; or one line if the baseline scores zero everywhere;
+        empty if there is no label fraction and seed with which all initialisations have a run.
     """
     scores, baseline = intersect_runs(initialisations), study.initialisations[0].name
     if not scores[baseline]:
@@ -158,8 +161,8 @@ def write_results(
 
     Args:
         study: settings of the study.
-        inputs: its files.
-        results: results of the finished runs.
+        inputs: files and subset sizes of the study.
+        results: metrics of the finished runs.
         repository: folder that paths are relative to.
         notes: notes from ``check_exposure``.
 
@@ -189,7 +192,7 @@ def write_results(
 def _document(
     study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes
 ) -> dict[str, Any]:
-    """Return settings, all runs, and the labels needed; NaN becomes null."""
+    """Return the JSON content: settings, finished runs and labels needed; NaN becomes null."""
     baseline = study.initialisations[0].name
     needed = {}
     for metric in study.metrics:
@@ -258,7 +261,7 @@ def _needed_table(
     metric: str,
     notes: Notes,
 ) -> str:
-    """Format the labels needed; empty until all have a run of a common fraction and seed."""
+    """Format the labels needed; empty if no fraction and seed has a run of all initialisations."""
     baseline, scores = study.initialisations[0].name, intersect_runs(initialisations)
     others = [init for init in scores if init != baseline]
     if not scores[baseline] or not others:
@@ -278,6 +281,10 @@ def _needed_table(
 
 
 def _needed_cell(needed: LabelsNeeded, smallest: float) -> str:
+    """Format the labels needed, with their range over seeds if it is known.
+
+    ``smallest`` is the smallest label fraction of the study.
+    """
     fraction = _needed_words(needed.fraction, smallest)
     if math.isnan(needed.minimum):
         return fraction
@@ -307,7 +314,7 @@ def json_number(value: Any) -> Any:
 
 
 def _mean_cell(estimate: Estimate, planned: int) -> str:
-    """Format a mean; add the number of seeds if it is smaller than planned."""
+    """Format a mean in percent; add the number of seeds if it is smaller than planned."""
     if estimate.count == 0:
         return "-"
     spread = "" if math.isnan(estimate.half_width) else f" ± {100 * estimate.half_width:.1f}"
@@ -334,7 +341,7 @@ def _boxes(study: LabelStudy, inputs: StudyInputs, fraction: float) -> int:
 
 
 def _percent(fraction: float) -> str:
-    """Format with three digits; the curve is not more precise."""
+    """Format a label fraction with three digits: interpolated fractions are not more precise."""
     return f"{100 * fraction:.3g} %"
 
 

@@ -87,10 +87,10 @@ class LabelStudy:
         iterations: iterations of every run.
         work_dir: folder for all output.
         fractions: label fractions.
-        seeds: seeds of subset and training.
+        seeds: seeds of the runs; a seed selects the subset of labels and seeds the training.
         options: ``KEY=VALUE`` overrides of the config, the same for every run.
-        metrics: names in the JSON of ``tools/test.py``, of metrics where higher is better; the
-            first is that of the headline.
+        metrics: metrics where higher is better, named as in the JSON file of ``tools/test.py``; the
+            headline is about the first.
         allow_boxes_read: run, and mark, initialisations whose pretraining read boxes of more
             frames than the run is trained on, or of ``val``.
         transductive: run, and mark, initialisations whose pretraining saw images of ``val``.

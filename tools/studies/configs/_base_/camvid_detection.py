@@ -8,8 +8,8 @@ custom_imports = dict(
 
 index = 'data/camvid/drivemim-frames.arrow'
 image_size = (240, 320)  # height, width
-# In pixels of 480x360 images: objects of at least 13 pixels in the 240x320 input. Boxes drawn in
-# images pass all other filters.
+# In pixels of 480x360 images: objects that are at least 13 pixels high in the 240x320 input. Boxes
+# that were annotated in images, not in 3-D, pass all other filters.
 filters = dict(min_width=8.0, min_height=20.0)
 
 train_pipeline = [

@@ -7,7 +7,8 @@ custom_imports = dict(
 
 index = 'data/idd/drivemim-frames.arrow'
 image_size = (224, 320)  # height, width
-# In pixels of 320x227 images. Boxes drawn in images pass all other filters.
+# In pixels of 320x227 images. Boxes that were annotated in images, not in 3-D, pass all other
+# filters.
 filters = dict(min_width=5.0, min_height=13.0)
 
 train_pipeline = [

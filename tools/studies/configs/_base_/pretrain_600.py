@@ -5,7 +5,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
-    # For its other effect: no weight decay of norms and biases. 1.0 is no layer-wise decay.
+    # LayerDecay also exempts norms and biases from weight decay. It is used for this alone: with a
+    # decay_rate of 1.0, all layers have the same learning rate.
     constructor='LayerDecay',
     paramwise_cfg=dict(decay_rate=1.0))
 

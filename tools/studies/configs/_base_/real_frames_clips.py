@@ -27,4 +27,4 @@ train_dataloader = dict(
             # A keyframe of nuScenes' rig.
             dict(index='work_dirs/frames/sample.arrow', **settings)
         ]))
-del settings  # otherwise a key of the config
+del settings  # else it would be a key of the config

@@ -49,6 +49,7 @@ val_dataloader = dict(
         test_mode=True))
 test_dataloader = val_dataloader
 
-# During training, all headings may still be wrong; only a test rejects such results.
+# headings: reject results whose headings contradict the velocities, as those of a detector may do
+# early in training. So validation does not check this; the test does.
 val_evaluator = dict(type='drivemim.NuScenesDetection', headings=False)
 test_evaluator = dict(type='drivemim.NuScenesDetection', plots=True)

@@ -1,5 +1,5 @@
-# The default recipe on the generated town, with the features of a frozen teacher as the target: a
-# student of the same size. tools/studies/comparisons/features_town.py says how the teacher is made.
+# The default recipe on the generated town, with the features of a frozen teacher as the target. The
+# teacher has the size of the encoder. tools/studies/comparisons/features_town.py says how to make it.
 _base_ = [
     '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/town_clips.py',
     '../../../../configs/_base_/schedules/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
