@@ -114,7 +114,7 @@ def seen_in(frames):
     tokens = set()
     for position, row in enumerate(frames.rows):
         instances = frames.get_data_info(position)["instances"]
-        boxes = frames._boxes(row).box
+        boxes = frames._boxes(np.array([row])).box
         tokens.update(
             frames.index.boxes.token[box]
             for box, instance in zip(boxes, instances, strict=True)

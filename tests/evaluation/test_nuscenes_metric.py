@@ -91,7 +91,7 @@ def seen_annotations(nusc, dataset):
     """Tokens of the annotations that some image of the data set shows."""
     tokens = set()
     for row in range(len(dataset)):
-        found = dataset._boxes(dataset.rows[row])
+        found = dataset._boxes(dataset.rows[[row]])
         boxes = found.box[found.lidar_points + found.radar_points > 0]
         tokens.update(dataset.index.boxes.token[box] for box in boxes)
     return tokens
