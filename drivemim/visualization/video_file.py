@@ -14,7 +14,7 @@ from drivemim.files import partial_path, remove_abandoned
 
 _SUFFIX = ".mp4"
 _LARGEST = 65_535
-"""Largest number in a frame rate as a fraction that MPEG-4 can store."""
+"""Largest numerator of a frame rate in MPEG-4 Part 2, which has 16 bits for it."""
 _CODEC = "mp4v"
 """MPEG-4 Part 2: the only codec for MP4 that OpenCV's wheels can write."""
 
@@ -68,7 +68,7 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[Image], None]]:
 def _writable(rate: float) -> float:
     """Round a frame rate so that the codec can store it; FFmpeg refuses others.
 
-    OpenCV writes the rate as a fraction of 1, 10, 100 or 1000.
+    OpenCV writes the rate as a fraction with the denominator 1, 10, 100 or 1000.
     """
     digits = next((each for each in (3, 2, 1) if rate * 10**each <= _LARGEST), 0)
     return rate if digits == 3 else round(rate, digits)

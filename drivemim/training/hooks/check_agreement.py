@@ -43,7 +43,8 @@ from drivemim.training.training_length import training_length
 class CheckAgreement(Hook):
     """Refuse settings that do not fit together, in training and in testing.
 
-    See ``drivemim.training.agreement`` and ``class_agreement``. The hook runs once model and data
+    See ``agreement``, ``class_agreement``, ``schedule`` and ``target_inputs`` of
+    ``drivemim.training``. The hook runs once model and data
     are built, before weights are initialised or loaded.
 
     Args:
@@ -67,6 +68,7 @@ class CheckAgreement(Hook):
         check_proposals(runner.cfg.get("model"))
         for key, loader in loaders.items():
             check_classes(model, loader.dataset, key)
+            # A ConcatDataset has several data sets: compare them with each other.
             check_same_classes(loader.dataset, loader.dataset, (key, "another data set in it"))
             check_mask_classes(model, loader.dataset)
             check_annotations(loader.dataset, key)
