@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -102,18 +103,19 @@ class WandbLogger(WandbVisBackend):
 
 @contextmanager
 def failures_reported(runner: Any) -> Iterator[None]:
-    """Tell MLflow and W&B that a run failed, if the block does; they would show it as finished."""
+    """Tell MLflow and W&B that a run failed, if the block does; they would show it as finished.
+
+    Nothing is told before a logger has begun a run, and by other processes than the one that did.
+    """
     try:
         yield
     except BaseException as error:
-        mlflow = runner.visualizer.get_backend("MLflowLogger")
-        wandb = runner.visualizer.get_backend("WandbLogger")
-        with suppress(Exception):  # a logger that did not start
-            if mlflow is not None:
-                stopped = isinstance(error, KeyboardInterrupt)
-                mlflow.experiment.end_run("KILLED" if stopped else "FAILED")
-            if wandb is not None:
-                wandb.experiment.finish(exit_code=1)
+        mlflow, wandb = sys.modules.get("mlflow"), sys.modules.get("wandb")
+        if runner.visualizer.get_backend("MLflowLogger") and mlflow and mlflow.active_run():
+            stopped = isinstance(error, KeyboardInterrupt)
+            mlflow.end_run("KILLED" if stopped else "FAILED")
+        if runner.visualizer.get_backend("WandbLogger") and wandb and wandb.run:
+            wandb.finish(exit_code=1)
         raise
 
 

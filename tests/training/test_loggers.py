@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 
 from drivemim.errors import ConfigError
 from drivemim.registry import VISBACKENDS
-from drivemim.training.loggers import MLflowLogger, WandbLogger, add_loggers, failures_reported
+from drivemim.training.loggers import WandbLogger, add_loggers, failures_reported
 from drivemim.training.run import train
 
 WANDB = """
@@ -145,18 +145,20 @@ def test_mlflow_gets_pictures_with_steps_and_its_address_is_not_in_the_config(ml
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_a_failed_run_is_not_shown_as_finished(mlflow, tmp_path, error, status):
-    mlflow("ends = []", "end_run = ends.append", "get_tracking_uri = lambda: 'x'")
-    loggers = {"MLflowLogger": MLflowLogger(str(tmp_path)), "WandbLogger": None}
-    import mlflow as written
-
-    loggers["MLflowLogger"]._mlflow, loggers["MLflowLogger"]._env_initialized = written, True
-    runner = SimpleNamespace(visualizer=SimpleNamespace(get_backend=loggers.get))
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_failed_run_is_not_shown_as_finished(monkeypatch, error, status, begun):
+    """A run that a logger has not begun, such as in another process, is not begun to be ended."""
+    ends = []
+    mlflow = SimpleNamespace(active_run=lambda: begun or None, end_run=ends.append)
+    wandb = SimpleNamespace(run=begun or None, finish=lambda exit_code: ends.append(exit_code))
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    runner = SimpleNamespace(visualizer=SimpleNamespace(get_backend=lambda name: name))
     with pytest.raises(type(error)), failures_reported(runner):
         raise error
     with failures_reported(runner):
         pass
-    assert written.ends == [status]
+    assert ends == ([status, 1] if begun else [])
 
 
 def test_a_logger_that_does_not_start_is_one_line(toy, mlflow, tmp_path):

@@ -40,7 +40,7 @@ A decoder reads zeros after the end of the data; this data begins with ones.
 
 
 class _Header(NamedTuple):
-    """What the headers before a JPEG's first scan say.
+    """Facts from the headers before a JPEG's first scan.
 
     Attributes:
         scan: position of the first scan in the file.

@@ -24,7 +24,8 @@ class VisiblePatches(Target):
     """The loss of a reconstruction target at the visible patches.
 
     Args:
-        target: config of a ``ReconstructionTarget``, such as ``NormalizedPixels``.
+        target: config of a ``ReconstructionTarget`` that needs no encoder, such as
+            ``NormalizedPixels``.
         weight: factor of the loss.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What the checks of rotations share: vertical axes, and quaternions in the order x, y, z, w.
+"""Helpers of the checks of rotations: vertical axes, and quaternions in the order x, y, z, w.
 
 Letters: R rotations.
 """
