@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
 from drivemim import compat
-from drivemim.config.loading import config_errors
+from drivemim.config.loading import config_errors, is_pretrainer
 from drivemim.errors import ConfigError
 from drivemim.registry import MODELS
 
@@ -54,7 +54,7 @@ def patch_size_of(config: Config, name: str | Path) -> int | None:
     Raises:
         ConfigError: if the model cannot be built.
     """
-    if "encoder" not in (config.get("model") or {}):
+    if not is_pretrainer(config.get("model") or {}):
         return None
     with torch.device("meta"):
         encoder = build_model(config, name).encoder
